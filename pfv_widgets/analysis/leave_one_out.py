@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pca.batch_basis import Weights, fit_batch_basis
@@ -58,6 +59,7 @@ class Influence:
         return tuple(int(index) for index in order if np.isfinite(self.angles[index]))
 
 
+@own_modes()
 def leave_one_out(
     pfv: PFV,
     settings: Settings,

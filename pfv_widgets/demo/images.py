@@ -18,6 +18,7 @@ from pfv_widgets.demo.network import load_weights
 from pfv_widgets.demo.object_registry import CLASSES
 from pfv_widgets.demo.photos import FIRST, PHOTOS, cut, views
 from pfv_widgets.demo.scenes import SIZE, Scene, draw_scene
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.load_images import ImageBatch, load_images
 from pfv_widgets.engine.data.sources import pictures_of
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, warn
@@ -44,6 +45,7 @@ def demo_model(photos: Photos = False) -> nn.Module:
     return imagenet_network.load_network() if has_photos(photos) else load_weights()
 
 
+@own_modes()
 def demo_images(count: int | None = None, seed: int = 0, photos: Photos = False) -> ImageBatch:
     """Return the images of the demo.
 

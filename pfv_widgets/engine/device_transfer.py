@@ -97,4 +97,4 @@ def select(values: Tensor, indices: Sequence[int], dim: int = 0) -> Tensor:
 
 def _like(tensor: Tensor) -> np.dtype[Any]:
     """Return the type of an array for the numbers of a tensor."""
-    return torch.empty(0, dtype=tensor.dtype).numpy().dtype
+    return torch.empty(0, dtype=tensor.dtype, device="cpu").numpy().dtype

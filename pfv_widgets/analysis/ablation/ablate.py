@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.analysis.core.suspects import Suspect, SuspectBasis, checked_suspects
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
 from pfv_widgets.engine.network.feature_layout import LAYOUTS, Layout, possible_layouts
 from pfv_widgets.engine.network.layers import unknown_layer
@@ -25,6 +26,7 @@ _FITS = 1e-3  # that a reader reads 1 of its component
 _APART = 0.1  # smallest singular value of readers × directions: below, a cut adds noise
 
 
+@own_modes()
 def ablate(
     model: nn.Module,
     layer: str | None,

@@ -19,6 +19,7 @@ from pfv_widgets.analysis.ablation.ablate import (
 )
 from pfv_widgets.analysis.classes.component_classes import ComponentClasses
 from pfv_widgets.analysis.core.intervals import Interval, share
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.errors import PFVValueError
 
@@ -103,6 +104,7 @@ class CutEffect:
         return (*(self.classes[unit] for unit in units), OTHER), matrices[0], matrices[1]
 
 
+@own_modes()
 def cut_effect(
     result: ComponentClasses,
     components: Iterable[int] = (),

@@ -17,6 +17,7 @@ from pfv_widgets.analysis.core.scores_from_layer import (
     scores_from_last_used_layer,
     scores_from_layer,
 )
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.partial_forward import PartialForward
@@ -262,6 +263,7 @@ class ComponentClasses:
         return ends[0], ends[1], ends[2], ends[3]
 
 
+@own_modes()
 def component_classes(
     pfv_or_frame: PFV | Frame,
     classes: object = None,

@@ -19,6 +19,7 @@ from pfv_widgets.analysis.compare.common_grid import (
 )
 from pfv_widgets.analysis.compare.kernels import LEAST, LayerKernel, angles_between
 from pfv_widgets.analysis.compare.similarity_result import Array, Similarity
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.lazy_networks import LazyNetworks
@@ -36,6 +37,7 @@ _BAND = (0.05, 0.95)
 _Key = tuple[int, str]  # which network, name of the layer
 
 
+@own_modes()
 def similarity(
     models: object,
     images: Any,

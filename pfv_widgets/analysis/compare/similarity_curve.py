@@ -16,6 +16,7 @@ from pfv_widgets.analysis.compare.common_grid import grid_side, on_grid
 from pfv_widgets.analysis.compare.heatmap_agreement import rank_correlation, structural_similarity
 from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint, SimilarityCurve
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.network.lazy_networks import LazyNetworks
@@ -62,7 +63,7 @@ def view_of(
     height, width = pfv.images.size
     scale = min(1.0, longest / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    with torch.no_grad(), pfv.store.lock:
+    with own_modes(), pfv.store.lock:
         frame = pfv.render(settings, size=size, on_progress=on_progress)
         key = pfv.store.key_of(frame.layer)
         maps = features_of(pfv, frame.layer)
@@ -72,7 +73,7 @@ def view_of(
 
 def features_of(pfv: PFV, layer: str) -> Tensor:
     """Return the maps of a layer on the common grid, ``(N, C, g, g)``; NaN in broken photos."""
-    with torch.no_grad(), pfv.store.lock:
+    with own_modes(), pfv.store.lock:
         features = pfv.store.captured(pfv.store.key_of(layer))[0]
         maps = on_grid(features.maps, grid_side(len(pfv.images)))
         maps[list(features.broken)] = torch.nan
@@ -111,6 +112,7 @@ def _note(point: CurvePoint, *, several: bool) -> str:
     return "" if several else "One photo: its rank correlation counts borders, too."
 
 
+@own_modes()
 def similarity_curve(
     models: object,
     images: Any,

@@ -27,6 +27,7 @@ from pfv_widgets.analysis.repair.read_out_refit import (
     shared_kinds,
     with_read_out,
 )
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.data.preprocessing import unit_range
@@ -133,6 +134,7 @@ def _lowest(groups: ByGroup) -> float:
     return min((one.value for one in groups.values() if one.count), default=math.nan)
 
 
+@own_modes()
 def repair(
     model: nn.Module,
     images: Any,
@@ -269,10 +271,8 @@ class _Photos:
             additions += _with_surroundings(batch, units, masks, like)
         for photos, indices, texts in additions:
             tensors.append(photos)
-            named = [
-                *named,
-                *(f"{own[one]}, {text}" for one, text in zip(indices, texts, strict=True)),
-            ]
+            pairs = zip(indices, texts, strict=True)
+            named = [*named, *(f"{own[one]}, {text}" for one, text in pairs)]
             sources = np.concatenate([sources, indices])
             every = None if every is None else [*every, *texts]
         units = units[sources]

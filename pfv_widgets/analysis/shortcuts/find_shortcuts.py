@@ -23,6 +23,7 @@ from pfv_widgets.analysis.core.suspects import Suspect, SuspectBasis
 from pfv_widgets.analysis.shortcuts.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.shortcuts.drawn_marks import drawn_in
 from pfv_widgets.analysis.shortcuts.patch_search import LIKE, located
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.data.preprocessing import unit_range
@@ -162,6 +163,7 @@ class ShortcutReport:
         }
 
 
+@own_modes()
 def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     model: nn.Module,
     images: Any,

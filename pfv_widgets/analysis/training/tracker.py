@@ -19,6 +19,7 @@ from pfv_widgets.analysis.compare.similarity_curve import (
 )
 from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint, SimilarityCurve
 from pfv_widgets.analysis.training.layer_snapshot import LayerSnapshot, compressed
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.lazy_import import lazy_import
@@ -155,6 +156,7 @@ class Tracker:
         """Snapshot → the metrics given with it, such as its accuracy."""
         return {name: dict(metrics) for name, metrics in self._metrics.items()}
 
+    @own_modes()
     def snapshot(
         self, name: str, *, on_progress: OnProgress | None = None, **metrics: float
     ) -> None:
@@ -238,6 +240,7 @@ class Tracker:
         if name not in self._metrics:
             raise PFVValueError(f"name={name!r}: no such snapshot. {suggestion(name, self.names)}")
 
+    @own_modes()
     def frame(
         self,
         name: str,
@@ -294,6 +297,7 @@ class Tracker:
         pictured = [name for name, one in snapshots if isinstance(one, LayerSnapshot)]
         return {name: self.frame(name, layer) for name in pictured}
 
+    @own_modes()
     def curve(self, layer: str | None = None) -> SimilarityCurve:
         """Return the similarity of each snapshot to the start, which is the first with a picture.
 

@@ -36,6 +36,7 @@ from pfv_widgets.analysis.transfer.probes import (
     log_me,
 )
 from pfv_widgets.analysis.transfer.result import LayerProbes, TransferReport
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
@@ -46,6 +47,7 @@ from pfv_widgets.validation import function_or_none
 Progress = Callable[[str, int, int], None]
 
 
+@own_modes()
 def transfer_report(
     model: nn.Module,
     images_or_dataset: Any,

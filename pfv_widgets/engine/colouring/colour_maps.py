@@ -16,6 +16,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.device_transfer import send
 
 NEUTRAL_GREY = 0.46
@@ -108,6 +109,7 @@ USUAL_COLOUR_MAP = next(iter(COLOUR_MAPS))
 SAFE_COLOUR_MAP = next(name for name, one in COLOUR_MAPS.items() if one.colour_blind_safe)
 
 
+@own_modes()
 def legend(colour_map: str, number: int, steps: int = 64) -> Tensor:
     """Colour ramps ``(k, steps, 3)`` in [0, 1]: one component varies, the others are zero."""
     neutral = torch.full((number,), 0.5)
@@ -139,6 +141,7 @@ def pin_colours(number: int) -> Tensor:
     return torch.tensor(parts[:number])
 
 
+@own_modes()
 def pin_legend(number: int, steps: int = 64) -> Tensor:
     """Colour ramps ``(number, steps, 3)`` in [0, 1]: from no similarity to a pin to the pin."""
     strength = torch.linspace(0, 1, steps)[None, :, None]

@@ -75,10 +75,10 @@ def pixel_sums(
         torch.cat([one**2, one[:, :-1] * one[:, 1:]], dim=1) for one in (rows, columns)
     )
     first, second = [], []
-    for one in factor:  # which stays in the cache
-        image = one.double()
+    for one in factor:
+        image = one.double()  # itself where it is float64 already, and it stays in the cache
         first.append(rows.T @ image @ columns)
-        second.append(row_products.T @ image.square_() @ column_products)
+        second.append(row_products.T @ image.square() @ column_products)
     some = factor[:, None, ::_EVERY, ::_EVERY].double()
     return PixelSums(
         torch.stack(first), torch.stack(second), some, (factor.shape[1], factor.shape[2])

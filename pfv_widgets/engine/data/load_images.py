@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
 from pfv_widgets.engine.data.decoding import UnreadableError, as_rgb, image_from_array, read_photo
 from pfv_widgets.engine.data.normalisation import IMAGENET, normalisation_of
@@ -41,6 +42,7 @@ from pfv_widgets.validation import function_or_none, size_in_pixels
 __all__ = ["ImageBatch", "load_images"]
 
 
+@own_modes()
 def load_images(
     source: object,
     size: int | tuple[int, int] = 224,

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.colouring.colour_memory import ColourMemory, arranged_scores
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.export.animation import ANIMATIONS, Animation, checked_animation
 from pfv_widgets.engine.export.sweep_plan import SWEEPS, Step, planned
 from pfv_widgets.engine.pipeline.capture_ahead import capture_ahead
@@ -150,7 +150,7 @@ def _aligned(
 
 def _capture_ahead(pfv: PFV, plan: Sequence[Settings], on_progress: OnProgress) -> None:
     """Run the network once for the next layers, rather than for each."""
-    with suppress(PFVError), pfv.store.reporting(on_progress), torch.no_grad():
+    with suppress(PFVError), pfv.store.reporting(on_progress), own_modes():
         capture_ahead(pfv.store, [one.layer or "" for one in plan])
 
 

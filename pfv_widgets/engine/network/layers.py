@@ -73,6 +73,9 @@ class LayerListing:
         Names of traced and scripted parts, which ignore hooks inside them.
     channels_last
         Whether the images that ran had their channels last in memory.
+    mixing
+        Names of layers that normalise by the images that run together, as a ``BatchNorm`` without
+        running statistics does.
     """
 
     layers: tuple[Layer, ...]
@@ -82,6 +85,7 @@ class LayerListing:
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     scripted: tuple[str, ...] = ()
     channels_last: bool = False
+    mixing: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Layer:
         """Return the layer of that name, which may have the parts that wrappers add."""
@@ -116,6 +120,12 @@ class LayerListing:
             messages.append(
                 f"{name}: changing the picture did not show whether its positions are those of "
                 "the picture. Its heatmap may not match the photo below it."
+            )
+        until = {name, *(layer.name for layer in self._before(name))}
+        if mixed := [one for one in self.mixing if one in until]:
+            messages.append(
+                f"{mixed[0]} normalises by the images that run together, so that those beside a "
+                "photo change its picture, and so does chunk_size."
             )
         chain = {layer.shape[1:] for layer in self.chain(name)} | {self[name].shape[1:]}
         grids = _last_of_each_grid(self._before(name))

@@ -86,7 +86,8 @@ def _list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     default = last
     if auxiliary:
         default = same[choose_default(call_of, calls, result, auxiliary).name]
-    listing = LayerListing(layers, default, last, refused, scripted=scripted)
+    mixing = tuple(layer.name for layer, call in call_of.items() if _mixes(call.module))
+    listing = LayerListing(layers, default, last, refused, scripted=scripted, mixing=mixing)
     by_name = {layer.name: call for layer, call in call_of.items()}
     maps = {
         layer.name: layer.layout.maps(result.detach())
@@ -111,6 +112,12 @@ def _scripted(modules: Mapping[str, nn.Module]) -> tuple[tuple[str, ...], dict[s
         if not accepts_hooks(modules[name]):
             refused[name] = f"is scripted, so its output cannot be seen. {use}"
     return tuple(outer), refused
+
+
+def _mixes(module: nn.Module) -> bool:
+    """Whether a module's maps of one image depend on the others in the batch."""
+    is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    return is_batch_norm and (module.training or module.running_mean is None)
 
 
 def _why_no_layer(model: nn.Module, calls: Sequence[ModuleCall]) -> str:

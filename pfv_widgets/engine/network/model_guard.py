@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from pfv_widgets.engine.computing_modes import callers_device, own_modes
 from pfv_widgets.engine.network.capture import modules_by_name, without_compile
 from pfv_widgets.engine.network.fair_lock import FairLock
 from pfv_widgets.engine.network.module_states import ModuleStates
@@ -165,7 +166,7 @@ def guarded(model: nn.Module) -> Iterator[nn.Module]:
     compiled parts run eagerly meanwhile. One thread at a time; long work calls
     :func:`let_others_run` between its passes.
     """
-    with LOCK, torch.inference_mode(False), torch.no_grad():
+    with LOCK, own_modes():
         network = isolated(model)
         if is_replica(network):
             yield network
@@ -192,7 +193,8 @@ def run(model: nn.Module, batch: Tensor) -> object:
         that this package raised inside passes as it is.
     """
     try:
-        return model(batch.clone())  # the network may write into its input
+        with callers_device():
+            return model(batch.clone())  # the network may write into its input
     except (PFVError, Cancelled):
         raise
     except Exception as error:

@@ -43,10 +43,12 @@ def replicate(model: nn.Module) -> nn.Module:
 
     - Modules are new objects of the same classes, made without calling anything of theirs. What a
       forward pass sets on a module, the user's module does not get.
-    - Parameters, and the buffers of PyTorch's own modules, share their memory with the network's:
-      a later change of its numbers is seen. They count their own changes, so that an optimiser that
-      steps between a forward and a backward pass is no error, and have a gradient of their own.
-      Buffers of other modules are copied, since a forward pass may write to them.
+    - Parameters share their memory with the network's: a later change of its numbers is seen. They
+      count their own changes, so that an optimiser that steps between a forward and a backward
+      pass is no error, and have a gradient of their own. A forward pass that writes to its
+      parameters writes to the network's.
+    - Buffers are copied, since a forward pass may write to them, as that of a ``BatchNorm`` does
+      which it puts into training mode.
     - Whatever refers to a module of the network (in lists, bound methods, closures, user's hooks)
       refers to its replica; all else is shared. Compiled parts run eagerly, so that hooks see them.
 
@@ -113,10 +115,9 @@ class _Replication:
         for parameter in list(module._parameters.values()):
             if parameter is not None and id(parameter) not in self._new:
                 self._replace(parameter, _alias(parameter))
-        writes = not type(module).__module__.startswith("torch.nn.modules.")
         for buffer in list(module._buffers.values()):
             if buffer is not None and id(buffer) not in self._new:
-                self._replace(buffer, buffer.detach().clone() if writes else _alias(buffer))
+                self._replace(buffer, buffer.detach().clone())
 
     def _fill(self, module: nn.Module, replica: nn.Module) -> None:
         eager = isinstance(replica, _EagerPart)

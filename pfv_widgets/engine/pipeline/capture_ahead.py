@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 
-import torch
-
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.network.capture_layers import first_fitting
 from pfv_widgets.engine.network.forward import Results
 from pfv_widgets.engine.network.model_guard import LOCK, runs_apart
@@ -54,7 +53,7 @@ def capture_along(store: FeatureStore, is_wanted: Callable[[], bool]) -> bool:
         if not is_wanted() or store.lock.waiting or LOCK.waiting:
             raise Cancelled
 
-    with store.lock, store.reporting(check), torch.inference_mode(False), torch.no_grad():
+    with store.lock, store.reporting(check), own_modes():
         if store.is_outdated or not runs_apart(store.model):
             return True
         names, results = store.cache.pop(_STOPPED) or (_along(store), Results(len(store.images)))

@@ -24,7 +24,7 @@ _CHUNK = 8  # images in one forward pass
 def colour_statistics(
     network: DataSetCapture, fit: DataSetFit, basis: PrincipalBasis, by: Normalisation
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Measure some images of the data set, its sample, in its basis.
+    """Measure some images of the data set, its sample, in its basis; those of one size.
 
     Those that this process did not run, as after a checkpoint, run now. ``by`` is what they were
     normalised by: it leads back to the photos as shown.
@@ -36,9 +36,10 @@ def colour_statistics(
     largest
         Earlier layer → largest magnitude of its channel sums.
     """
-    keys = sorted(fit.sample)
-    if not keys:  # no image was finite
+    groups = fit.sample_by_size()
+    if not groups:  # no image was finite
         return {}, {}
+    keys = groups[0]
     images = torch.stack([fit.sample[key] for key in keys])
     pixels, size = to_pixels(images, by), (images.shape[2], images.shape[3])
     with torch.no_grad():

@@ -19,6 +19,9 @@ from pfv_widgets.errors import PFVError, PFVValueError
 _TIMEOUT = datetime.timedelta(minutes=10)  # for a process that is slow; one that dies is noticed
 
 
+_SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
 class SingleProcess:
     """One process, as :class:`ProcessGroup` with a ``rank`` of 0 and a ``number`` of 1."""
 
@@ -151,6 +154,12 @@ def ranks_of(device: torch.device, *, distributed: bool) -> Iterator[Ranks]:
     else:
         if device.type == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        if missing := [name for name in _SET_BY_TORCHRUN if name not in os.environ]:
+            raise PFVValueError(
+                f"distributed=True, but the environment has no {', '.join(missing)}, which "
+                "torchrun sets. Start the program with torchrun --nproc-per-node N, initialise "
+                "torch.distributed yourself, or leave distributed out."
+            )
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
         try:
             yield ProcessGroup(device)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import IMAGENET
 from pfv_widgets.engine.data.photo_stream import (
@@ -67,6 +68,7 @@ def fit_basis(
 def fit_basis(
     model: nn.Module, data: Any, layer: Sequence[str], **options: Unpack[Options]
 ) -> dict[str, PrincipalBasis]: ...
+@own_modes()
 def fit_basis(
     model: nn.Module,
     data: Any,
@@ -109,7 +111,8 @@ def fit_basis(
         Of photos: as for ``load_images``, and how many run at a time. Where memory runs out, half
         as many are tried.
     checkpoint
-        A file from which an interrupted fit can go on; it is deleted at the end. None: none.
+        A file from which an interrupted fit can go on; it is deleted at the end. That of an
+        earlier fit is replaced, unless ``resume``; any other file is refused. None: none.
     every
         Seconds between two checkpoints.
     resume
@@ -213,7 +216,11 @@ class _Pass:
 
         ``checkpoint`` is that of the process that writes it, ``checkpoints`` whether one does.
         """
-        earlier = checkpoint.read(self.device) if checkpoint and resume else None
+        earlier = None
+        if checkpoint is not None and resume:
+            earlier = checkpoint.read(self.device)
+        elif checkpoint is not None:
+            checkpoint.check_replaceable()
         with guarded(self.network) as replica:
             network = DataSetCapture(replica, self.device)
             own = self._gathered(network, earlier, checkpoint, checkpoints=checkpoints)

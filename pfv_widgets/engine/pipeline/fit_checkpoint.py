@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +20,7 @@ from pfv_widgets.engine.pca.array_file import (
     write_arrays,
 )
 from pfv_widgets.engine.pipeline.file_lock import lock
-from pfv_widgets.engine.pipeline.fit_state import DataSetFit
+from pfv_widgets.engine.pipeline.fit_state import CONTENT, DataSetFit
 from pfv_widgets.errors import PFVValueError, warn
 
 
@@ -45,6 +47,8 @@ class FitCheckpoint:
             raise PFVValueError(f"checkpoint={str(self._path)!r} is a folder. Give a file in it.")
         beside = self._path.with_name(f".{self._path.name}.lock")
         with self._lock_file(beside):
+            for part in self._path.parent.glob(f".{escape(self._path.name)}.*.part"):
+                part.unlink(missing_ok=True)  # what a run that was killed has left
             try:
                 yield self
             finally:
@@ -83,9 +87,22 @@ class FitCheckpoint:
         except (FileContentError, OSError) as error:
             raise PFVValueError(
                 f"checkpoint={str(self._path)!r} cannot be resumed: {error}. Give the checkpoint "
-                "of a fit, or begin anew with resume=False."
+                "of a fit, or begin anew with another file."
             ) from error
         return fit
+
+    def check_replaceable(self) -> None:
+        """Raise where there is a file that no fit has written: it would be lost."""
+        if not self._path.exists() or self._path.stat().st_size == 0:
+            return
+        names: list[str] = []
+        with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(self._path) as file:
+            names = file.namelist()
+        if f"{CONTENT}.npy" not in names:
+            raise PFVValueError(
+                f"checkpoint={str(self._path)!r} is there already, and is no checkpoint of a fit: "
+                "it would be replaced and then deleted. Give another file, or delete it yourself."
+            )
 
     def is_due(self) -> bool:
         """Whether it is time for the next checkpoint."""

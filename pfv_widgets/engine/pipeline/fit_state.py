@@ -16,6 +16,8 @@ from pfv_widgets.engine.data.photo_stream import StreamBatch
 from pfv_widgets.engine.pca.array_file import Arrays, FileContentError
 from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
 
+CONTENT = "checkpoint"  # name of the array that says what a checkpoint holds
+
 _SAMPLE = 32  # images by which the colours of a basis are scaled
 _MOST_CLASSES = 10_000
 _NAMED = 100  # images left out that are named; the others are counted
@@ -87,7 +89,8 @@ class DataSetFit:
     read
         Digest of them, in order.
     sample
-        The images with the smallest keys, whatever their order: key → ``(3, H, W)``.
+        The images with the smallest keys, whatever their order: key → ``(3, H, W)``, of one size
+        or several.
     sample_maps
         What the network gave for them, by key and layer, as far as this process ran them.
     skipped
@@ -121,8 +124,7 @@ class DataSetFit:
             full = len(self.sample) >= _SAMPLE
             if key in self.sample or (full and key >= max(self.sample)):
                 continue
-            shape = next(iter(self.sample.values()), image).shape
-            if image.shape == shape and bool(torch.isfinite(image).all()):
+            if bool(torch.isfinite(image).all()):
                 self.sample[key] = image.detach().float().cpu().clone()
                 self._cut_sample()
         for index, key in enumerate(keys if maps else ()):
@@ -153,6 +155,16 @@ class DataSetFit:
         self.skipped = (self.skipped + other.skipped)[:_NAMED]
         self.skipped_count += other.skipped_count
 
+    def sample_by_size(self) -> list[list[bytes]]:
+        """Return the keys of the sample in order, those of images of one size together.
+
+        The size that most of them have comes first.
+        """
+        groups: dict[tuple[int, ...], list[bytes]] = {}
+        for key in sorted(self.sample):
+            groups.setdefault(tuple(self.sample[key].shape), []).append(key)
+        return sorted(groups.values(), key=lambda keys: (-len(keys), keys))
+
     def _skip(self, reasons: Sequence[str]) -> None:
         self.skipped_count += len(reasons)
         self.skipped += list(reasons)[: _NAMED - len(self.skipped)]
@@ -171,7 +183,7 @@ class DataSetFit:
             "read": self.read,
             "skipped": self.skipped,
             "skipped_count": self.skipped_count,
-            "sample": [key.hex() for key in self.sample],
+            "sample": [[key.hex() for key in keys] for keys in self.sample_by_size()],
             "layers": [
                 {
                     "name": name,
@@ -182,9 +194,9 @@ class DataSetFit:
                 for name, layer in self.layers.items()
             ],
         }
-        arrays: Arrays = {"checkpoint": np.asarray(np.str_(json.dumps(plain)))}
-        if self.sample:
-            arrays["sample"] = torch.stack(list(self.sample.values())).numpy()
+        arrays: Arrays = {CONTENT: np.asarray(np.str_(json.dumps(plain)))}
+        for index, keys in enumerate(self.sample_by_size()):
+            arrays[f"sample {index}"] = torch.stack([self.sample[key] for key in keys]).numpy()
         for index, layer in enumerate(self.layers.values()):
             arrays |= {f"{index} {key}": one for key, one in layer.moments.arrays().items()}
             if layer.class_sums:
@@ -200,17 +212,18 @@ class DataSetFit:
         FileContentError
             Where they are those of something else.
         """
-        if "checkpoint" not in arrays:
+        if CONTENT not in arrays:
             raise FileContentError("it is no checkpoint of a fit")
         try:
-            plain = json.loads(str(arrays["checkpoint"]))
+            plain = json.loads(str(arrays[CONTENT]))
             layers = {
                 one["name"]: _layer_of(one, arrays, f"{index} ", device)
                 for index, one in enumerate(plain["layers"])
             }
-            keys = [bytes.fromhex(key) for key in plain["sample"]]
-            images = torch.from_numpy(arrays["sample"]) if keys else ()
-            sample = dict(zip(keys, images, strict=True))
+            sample: dict[bytes, Tensor] = {}
+            for index, keys in enumerate(plain["sample"]):
+                images = torch.from_numpy(arrays[f"sample {index}"])
+                sample |= zip(map(bytes.fromhex, keys), images, strict=True)
             return cls(
                 layers,
                 plain["network"],

@@ -11,6 +11,7 @@ from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS, counting_
 from pfv_widgets.engine.colouring.heatmaps import render_heatmaps, visible_colours
 from pfv_widgets.engine.colouring.similarity import cell_of, lengths_of, likeness, render_similarity
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.device_transfer import read
 from pfv_widgets.engine.network.activity import Activity, channel_sum
 from pfv_widgets.engine.pca.basis import PrincipalBasis
@@ -21,6 +22,7 @@ from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.validation import Pin, checked_activations, few, size_in_pixels
 
 
+@own_modes()
 def heatmaps_from_activations(
     activations: Tensor | Sequence[Tensor],
     settings: Settings | None = None,
@@ -48,15 +50,14 @@ def heatmaps_from_activations(
     size = size_in_pixels("size", tuple(maps[0].shape[2:]) if size is None else size)
     weights, pins = settings.weights(len(maps[-1])), settings.pinned(len(maps[-1]))
     messages: tuple[str, ...] = ()
-    with torch.no_grad():
-        features = features_of(maps[-1])
-        basis = fit_batch_basis(features, None, weights, settings.components)
-        scores = features.scores(basis)
-        activities = [Activity.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
-        if pins:
-            heatmaps = render_similarity(torch.stack(_alike(features, pins), dim=1), size)
-        else:
-            heatmaps, messages = _rendered(scores, activities, weights, settings, size)
+    features = features_of(maps[-1])
+    basis = fit_batch_basis(features, None, weights, settings.components)
+    scores = features.scores(basis)
+    activities = [Activity.of_sums(channel_sum(one), one.shape[1]) for one in maps[:-1]]
+    if pins:
+        heatmaps = render_similarity(torch.stack(_alike(features, pins), dim=1), size)
+    else:
+        heatmaps, messages = _rendered(scores, activities, weights, settings, size)
     names = [f"activations[{index}]" for index in range(len(activities))]
     warnings = weighting_warnings(activities, names, settings.weighting)
     warnings += basis_warnings(basis, settings.shown)
@@ -122,7 +123,7 @@ def weighting_warnings(
     messages = []
     for name, activity in zip(names, activities, strict=True):
         if activity.silent:
-            messages.append(f"{name} is zero everywhere: it has no effect.")
+            messages.append(f"The channels of {name} add up to zero everywhere: it has no effect.")
         if activity.broken:
             images = few([index + 1 for index in activity.broken])
             messages.append(f"{name} is NaN or infinite in image {images}: it has no effect there.")

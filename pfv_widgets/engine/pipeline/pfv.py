@@ -19,6 +19,7 @@ from pfv_widgets.engine.colouring.similarity import (
     nearest_positions,
     render_similarity,
 )
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.device_transfer import select
@@ -98,6 +99,7 @@ class PFV:
         Naming the argument, its value and what to do.
     """
 
+    @own_modes()
     def __init__(
         self,
         model: nn.Module,
@@ -382,8 +384,7 @@ class PFV:
 
         What is written to weights is noticed, in place or through ``.data``, and so are other
         modules and options of PyTorch's modules. A change through ``.data`` of a few single numbers
-        among many, and a hook that was added, are not: see
-        :mod:`pfv_widgets.engine.network.fingerprint`.
+        among many, and a hook that was added, are not.
         """
         with self.store.lock:
             self.store.refresh()
@@ -393,13 +394,12 @@ class PFV:
     def _working(self, on_progress: OnProgress | None) -> Iterator[bool]:
         """Hold the lock, report to the callbacks what the stages do, and record no gradients.
 
-        What is cached under the caller's inference mode could not be written to outside of it.
         What was computed with other weights than the network has now is dropped; that is yielded.
         """
         function_or_none("on_progress", on_progress, "a function of a Progress")
         own = self.on_progress, images_run(self.progress)
         reporting = self.store.reporting(*(own if on_progress is None else (on_progress,)))
-        with reporting, torch.inference_mode(False), torch.no_grad():
+        with reporting, own_modes():
             if changed := self.store.clear_if_changed():
                 self._begin_colours()
             yield changed

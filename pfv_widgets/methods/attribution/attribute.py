@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.network.forward import Forward
@@ -30,6 +31,7 @@ from pfv_widgets.validation import function_or_none, whole_number
 CHUNK = 16  # images that a method is given at a time
 
 
+@own_modes()
 def attribute(
     model: nn.Module,
     images: object,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.colour_maps import legend
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.export.output_paths import write_figure_or_arrays
 from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.pipeline.frame import Frame
@@ -237,6 +238,7 @@ class ComponentSplit:
         return figure
 
 
+@own_modes()
 def split_by_component(attribution: Attribution, frame: Frame) -> ComponentSplit:
     """Say how much of the evidence falls on regions of each PFV colour.
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.export.image_grid import ImageGrid, Tile, draw_image_grid, tile_size
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.comparison.cell_tiles import (
@@ -40,6 +41,7 @@ PAPER_METHODS = (
 """The methods of FeatureVis's figure: signals start from the unit's own map, biases absorb."""
 
 
+@own_modes()
 def figure_methods(
     model: object,
     images: object,
@@ -111,6 +113,7 @@ def figure_methods(
     )  # fmt: skip
 
 
+@own_modes()
 def figure_networks(
     models: object,
     images: object,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, normalisation_of
 from pfv_widgets.engine.data.preprocessing import MAX_SIDE
@@ -43,6 +44,7 @@ from pfv_widgets.validation import function_or_none, number, size_in_pixels
 _SMALLEST = 8  # pixels of a side
 
 
+@own_modes()
 def reconstruct(
     model: nn.Module,
     target: object = None,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pfv_widgets.analysis.compare.alignment import Rotation, align
 from pfv_widgets.engine.colouring.colour_memory import Arrangement
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.pca.basis import ComponentRotation, PrincipalBasis
 from pfv_widgets.engine.pca.batch_basis import Weights
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -108,7 +109,7 @@ class Alignments:
         number = settings.components
         weights, stable = settings.weights(len(pfv.images)), settings.stable_colours
         store = pfv.store
-        with store.reporting(report), torch.no_grad():
+        with store.reporting(report), own_modes():
             store.clear_if_changed()
             known = store.key_of(layer)
             basis = store.basis(known, weights, number)

@@ -8,6 +8,7 @@ import torch
 
 from pfv_widgets.analysis.compare.randomised import TRAINED, randomised
 from pfv_widgets.analysis.training.tracker import Tracker
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, merged
@@ -18,6 +19,7 @@ from pfv_widgets.widgets.compare.networks import Networks, named_networks
 from pfv_widgets.widgets.compare.settings import CompareSettings
 
 
+@own_modes()
 def compare(
     models: Any,
     images: Any = None,

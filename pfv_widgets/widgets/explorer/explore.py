@@ -10,6 +10,7 @@ from torch import nn
 from pfv_widgets.demo import imagenet_network
 from pfv_widgets.demo.images import Photos, demo_images, demo_model, has_photos
 from pfv_widgets.demo.object_registry import CLASSES
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -17,6 +18,7 @@ from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 
 
+@own_modes()
 def explore(
     model: nn.Module,
     images: Any,

@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.methods.comparison.comparison import Comparison
 from pfv_widgets.widgets.methods.methods_explorer import MethodsExplorer
 from pfv_widgets.widgets.methods.settings import settings_of
 
 
+@own_modes()
 def explore_methods(
     models: Any,
     images: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.methods.core.class_names import class_names, names_of
 from pfv_widgets.methods.core.extra_inputs import with_inputs
@@ -16,6 +17,7 @@ from pfv_widgets.widgets.reconstruction.reconstruction_explorer import Reconstru
 from pfv_widgets.widgets.reconstruction.settings import ReconstructionSettings
 
 
+@own_modes()
 def explore_reconstruction(
     model: nn.Module,
     images: Any,

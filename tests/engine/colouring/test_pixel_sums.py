@@ -47,6 +47,18 @@ def test_spread_of_enlarged_maps_is_that_of_every_pixel(
 
 
 @every_grid
+def test_what_scores_are_multiplied_by_stays_as_it_is(
+    grid: tuple[int, int], size: tuple[int, int]
+) -> None:
+    scores, factors, _ = maps_of(grid, size, 1.0)
+    doubles = [factor.double() for factor in factors]
+    for given in (factors, doubles):
+        before = given[0].clone()
+        assert pixel_sums(scores.to(before), given, size) is not None
+        assert torch.equal(given[0], before)
+
+
+@every_grid
 @with_factor
 @pytest.mark.parametrize("normalisation", ["global", "component"])
 @pytest.mark.parametrize("sigma", [0.5, 4.0])  # the second clips nothing: every pixel is looked at

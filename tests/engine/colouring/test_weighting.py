@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring import weighting
 from pfv_widgets.engine.colouring.weighting import WEIGHTINGS, Weighting, enlarge, weighted
@@ -169,3 +169,20 @@ def test_flat_factor_is_no_view_of_the_activities_at_the_same_size(earlier: list
 def test_every_weighting_takes_activities_brightness_and_size() -> None:
     for entry in WEIGHTINGS.values():
         assert len(inspect.signature(entry.factors).parameters) == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("offset", [0.0, 50.0])
+def test_channels_that_cancel_but_for_rounding_are_silent(
+    dtype: torch.dtype, offset: float
+) -> None:
+    maps = torch.randn(3, 48, 9, 7, generator=seeded(5)) + offset
+    # a layer normalisation that has not been trained: no weight, no bias
+    normal = nn.functional.layer_norm(maps.to(dtype).movedim(1, 3), (48,)).movedim(3, 1)
+    assert Activity.of_sums(channel_sum(normal), 48).silent
+    one_counts = normal.clone()
+    one_counts[1] += 0.1
+    sums = channel_sum(one_counts)
+    assert sums.flatten(1).any(dim=1).tolist() == [False, True, False]
+    mixed = torch.randn(3, 48, 9, 7, generator=seeded(5)).to(dtype)
+    torch.testing.assert_close(channel_sum(mixed), mixed.sum(1, dtype=sums.dtype))

@@ -319,3 +319,15 @@ def test_blocks_that_repeat_on_smaller_grids_are_tested_once(flips: bool) -> Non
         assert later["7"] != ("maps", True)
     else:
         assert later == {"6": ("channels_last", True), "7": ("maps", True), "8": ("maps", True)}
+
+
+def test_normalisation_by_the_images_that_run_together_is_told_behind_it() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, track_running_stats=False), nn.Conv2d(5, 5, 3)
+    )
+    listing = listing_of(network)
+    assert listing.warnings("0") == ()
+    for name in ("1", "2"):
+        (message,) = listing.warnings(name)
+        assert message.startswith("1 normalises by the images that run together")
+    assert not listing_of(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).eval()).mixing

@@ -143,6 +143,29 @@ def test_buffers_that_the_forward_pass_writes_are_restored() -> None:
     assert bool(last.isnan().all())
 
 
+class Adapting(nn.Module):
+    """Puts its normalisation into training mode, as test-time adaptation does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.norm.train()
+        return self.norm(self.conv(images)).relu()
+
+
+def test_statistics_that_the_forward_pass_gathers_stay_as_they_were() -> None:
+    network = Adapting().eval()
+    pfv = PFV(network, blobs(3), device="cpu")
+    (warning,) = (one for one in pfv.render(layer="norm").warnings if "together" in one)
+    assert warning.startswith("norm normalises by the images that run together")
+    assert "together" not in " ".join(pfv.render(layer="conv").warnings)
+    assert int(network.norm.num_batches_tracked) == 0
+    assert not network.norm.running_mean.any()
+    assert not network.norm.training
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 def test_traced_and_scripted_networks_are_refused_with_the_reason() -> None:
     example = torch.zeros(1, 3, 32, 32)

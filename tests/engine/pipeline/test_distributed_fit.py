@@ -22,8 +22,10 @@ from pfv_widgets.cli import main
 from pfv_widgets.engine.data.photo_stream import PhotoStream
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.distributed import ProcessGroup
+from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.fit_state import DataSetFit
-from pfv_widgets.errors import PFVError
+from pfv_widgets.errors import PFVError, PFVValueError
+from tests.networks import blobs, tiny
 
 
 def photos(folder: Path, number: int) -> Path:
@@ -197,3 +199,11 @@ def test_folders_with_files_of_equal_names_and_sizes_are_told_apart(tmp_path: Pa
     own = {PhotoStream(folder, 16, one, 3).signature for one in same}
     assert len(own) == 1
     assert not own & set(signatures)
+
+
+def test_processes_that_torchrun_did_not_start_are_told_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(PFVValueError, match=r"distributed=True, but the environment has no RANK"):
+        fit_basis(tiny(), [blobs(2).tensor], device="cpu", progress=False, distributed=True)
