@@ -208,6 +208,41 @@ def test_training_is_slid_through_and_what_breaks_leaves_the_other_side(
     assert np.abs(sides.drawn(0) - before).max() > 60
 
 
+UNLIKE = """
+import torch
+from torch import nn
+import pfv_widgets as pw
+def stack(number):
+    torch.manual_seed(number)
+    network = nn.Sequential()
+    for at in range(number):
+        network.add_module(f"part{at}", nn.Conv2d(8 if at else 3, 8, 3, padding=1))
+    return network.eval()
+models = {"long": stack(12), "short": stack(5)}
+explorer = pw.compare(models, pw.demo_images(4), second="long", layer="part8")
+explorer
+"""
+
+
+def test_network_with_fewer_layers_leaves_the_other_side_as_it_is(
+    lab: Callable[[list[str]], LabPage],
+) -> None:
+    sides = Sides(lab([UNLIKE]))
+    expect(sides.galleries).to_have_count(2)
+    sides.drawn(1)
+    sides.box.get_by_label("Network 2").select_option("short")
+    sides.wait_until("explorer.names[1]", "short")
+    sides.drawn(1)
+    first, second = sides.run("print(*explorer.layers)").split()
+    assert first == "part8"  # whose network nobody has touched
+    assert second in {"part2", "part3"}  # as deep, where no layer has that name
+    sides.button("Undo").click()
+    sides.wait_until("explorer.names[1]", "long")
+    sides.drawn(1)
+    assert sides.run("print(*explorer.layers)") == "part8 part8"
+    assert sides.run("print(explorer.can_undo)") == "False"
+
+
 @pytest.mark.all
 @pytest.mark.parametrize("front_end", ["notebook7", "voila"])
 def test_both_sides_are_painted_and_follow_a_knob(

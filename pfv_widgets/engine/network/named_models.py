@@ -14,8 +14,8 @@ from torch.nn.functional import interpolate
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.engine.data.normalisation import Normalisation, normalisation_of
-from pfv_widgets.engine.data.preprocessing import MAX_SIDE
+from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, normalisation_of
+from pfv_widgets.engine.data.preprocessing import MAX_SIDE, normalised
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
@@ -133,6 +133,26 @@ def declared_normalisation(model: nn.Module) -> Normalisation | None:
             except PFVError:  # such as one channel
                 continue
     return None
+
+
+def normalisation_doubt(model: nn.Module, images: ImageBatch) -> str:
+    """Say that photos are normalised as by default, where the network declares another way.
+
+    Tensors of the user's own count as what the network takes.
+    """
+    declared = declared_normalisation(model)
+    if declared in (None, images.normalisation) or images.normalisation != IMAGENET:
+        return ""
+    if not torch.allclose(normalised(images.pixels[:1], IMAGENET), images.tensor[:1], atol=1e-3):
+        return ""
+    ways = [
+        f"mean {_listed(one.mean)} and deviation {_listed(one.std)}" for one in (declared, IMAGENET)
+    ]
+    return (
+        f"The network declares that its photos are normalised by {ways[0]}, and these are by "
+        f"{ways[1]}: its features and scores are not what it was trained for. Load the photos with "
+        "its own transform, load_images(..., transform=...)."
+    )
 
 
 def in_normalisation(images: ImageBatch, by: Normalisation) -> ImageBatch:

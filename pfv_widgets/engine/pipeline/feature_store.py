@@ -25,6 +25,7 @@ from pfv_widgets.engine.network.fair_lock import FairLock
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.network.forward import Forward, Results
 from pfv_widgets.engine.network.layers import Layer
+from pfv_widgets.engine.network.named_models import normalisation_doubt
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import (
     BASES,
@@ -169,7 +170,8 @@ class FeatureStore:
 
     def warnings(self, layer: str) -> tuple[str, ...]:
         """Return what a user must know of the layer and of those that weight it."""
-        return self._listing.warnings(layer) + self._own_warnings(layer)
+        doubt = normalisation_doubt(self.model, self.images)
+        return (doubt,) * bool(doubt) + self._listing.warnings(layer) + self._own_warnings(layer)
 
     def _own_warnings(self, layer: str) -> tuple[str, ...]:
         data, own = self.data, "" if self._own_layer is None else self._own_layer.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +16,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
+from pfv_widgets.engine.network.named_models import normalisation_doubt
 from pfv_widgets.errors import PFVValueError, warn
 from pfv_widgets.methods.attribution.registry import DEFAULT
 from pfv_widgets.methods.attribution.result import Attribution
@@ -103,6 +105,8 @@ def attribute(
         forward, batch, chosen, target, size=size, progress=progress, cancelled=cancelled
     )
     attribution = _attribution(results, name, chosen, target, batch)
+    if doubt := normalisation_doubt(unwrap(model), batch):
+        attribution = replace(attribution, warnings=(doubt, *attribution.warnings))
     for text in attribution.warnings:
         warn(text)
     return attribution

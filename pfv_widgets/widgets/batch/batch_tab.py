@@ -55,7 +55,8 @@ class BatchTab:
     """Thumbnails, presets and class weights: calls back, and computes nothing itself.
 
     ``sweep`` is called when a person asks for "leave one out"; answer by ``show_progress``, then by
-    ``show_influence`` or ``show_problem``, from any thread.
+    ``show_influence`` or ``show_problem``, from any thread. ``has_own_basis`` says whether settings
+    take the basis of these images, or that of a data set.
     """
 
     visible = False  # it costs little to follow the settings unseen
@@ -66,8 +67,9 @@ class BatchTab:
         edit: Edit,
         sweep: Callable[[], None],
         gesture: Gesture,
+        has_own_basis: Callable[[Settings], bool] = lambda _: True,
     ) -> None:
-        self._images = images
+        self._images, self._has_own_basis = images, has_own_basis
         self.edit, self.sweep, self._gesture = edit, sweep, gesture
         self._lock = threading.RLock()  # never held while calling back
         self._settings = Settings()
@@ -107,6 +109,9 @@ class BatchTab:
             inside = sum(weight > 0 for weight in weights)
             self.summary.value = text.hint(
                 f"{inside} of {len(weights)} images are used to find the colours."
+                if self._has_own_basis(settings)
+                else f"The colours are those of a data set, whichever images are chosen here "
+                f"({inside} of {len(weights)})."
             )
             self.thumbnails.show(weights)
             if self._basis_of(before) != self._basis_of(settings):

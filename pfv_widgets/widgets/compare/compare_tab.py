@@ -78,7 +78,10 @@ class CompareTab:
         self._settings = settings
         _, second = self._links.names(settings)
         self.pair.show(self._similarities.pair(settings))
-        self.map.show(self._similarities.map(settings))
+        found = self._similarities.map(settings)
+        self.map.show(found)
+        if found is None:
+            self.map_task.forget()
         self.map.mark(*self._links.layers(settings))
         similarities, names = self._similarities, self._links.networks.names
         self.curve.show(names, similarities.points(settings), second, similarities.lines(settings))

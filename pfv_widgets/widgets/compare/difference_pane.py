@@ -31,7 +31,7 @@ class DifferencePane:
         self.line = w.HTML()
         self.gallery = GalleryView(
             renderer, self.owner, settings, knobs,
-            on_frame=lambda *_: self._say_error(""), bars=False,
+            on_frame=lambda *_: self._say_error(""), bars=False, distance=True,
         )  # fmt: skip
         self.gallery.widget.layout.flex = "0 0 auto"
         head = [

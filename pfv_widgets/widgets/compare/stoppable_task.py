@@ -46,6 +46,11 @@ class Task:
         """Stop the work at its next report."""
         self._stopping.set()
 
+    def forget(self) -> None:
+        """Take back what the last work had to say: its result is on show no more."""
+        if not self.running:
+            self._say("", "ok")
+
     def _run(self, closed: Callable[[], bool]) -> None:
         def report(progress: Progress) -> None:
             if self._stopping.is_set() or closed():

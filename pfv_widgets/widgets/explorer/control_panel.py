@@ -15,7 +15,7 @@ from pfv_widgets.widgets.explorer.responsive_layout import controls
 from pfv_widgets.widgets.explorer.tabs import BatchExplorer
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.controls import Watched, layer_slider
-from pfv_widgets.widgets.toolkit.legend import legend_of
+from pfv_widgets.widgets.toolkit.legend import legend_of, room_for_legend
 from pfv_widgets.widgets.toolkit.protocols import Tab
 
 _IN_HEAD = "components"  # the knob that stays in sight beside the layer
@@ -34,7 +34,8 @@ class Panel:
         self._watched.watch(
             self.layer, lambda name: explorer.edit(lambda old: replace(old, layer=name))
         )
-        self.layer_line, self.legend = w.HTML(), w.HTML()
+        self.layer_line = w.HTML()
+        self.legend = w.HTML(room_for_legend(explorer.settings))
         self.untrained = w.Button(
             description="Compare with an untrained copy",
             tooltip="Show the same photos below, through a copy with random weights.",

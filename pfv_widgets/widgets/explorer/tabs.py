@@ -17,6 +17,7 @@ from pfv_widgets.analysis.leave_one_out import leave_one_out
 from pfv_widgets.analysis.shortcuts.find_shortcuts import find_shortcuts
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.engine.colouring.similarity import cell_of
+from pfv_widgets.engine.pca.basis_source import BASES
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
@@ -116,7 +117,11 @@ def batch_tab(explorer: BatchExplorer) -> BatchTab:
         if ctrl and key in ("z", "y", "Z"):
             (explorer.undo if key == "z" else explorer.redo)()
 
-    tab = BatchTab(explorer.pfv.images, explorer.edit, sweep, explorer.gesture)
+    def has_own_basis(settings: Settings) -> bool:
+        return explorer.pfv.store.external_source is None or settings.basis_of != BASES[0]
+
+    images = explorer.pfv.images
+    tab = BatchTab(images, explorer.edit, sweep, explorer.gesture, has_own_basis)
 
     def follow(*_: object) -> None:
         with suppress(PFVError):  # the first network of a comparison is broken: its side says so

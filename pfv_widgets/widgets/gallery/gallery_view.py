@@ -56,6 +56,8 @@ class GalleryView:
     bars
         Whether toolbar, sorting and pins stand around the tiles; else whoever made the gallery
         shows them.
+    distance
+        Whether what it shows is a distance rather than scores.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class GalleryView:
         on_wide: Callable[[bool], None] | None = None,
         measure: Measure | None = None,
         bars: bool = True,
+        distance: bool = False,
     ) -> None:
-        self.images, self._on_point = pfv.images, on_point
+        self.images, self._on_point, self._distance = pfv.images, on_point, distance
         self._on_wide = on_wide or (lambda _: None)
         self.hint = w.HTML(text.hint(_HOW_TO))
         self._head = w.Layout(overflow="hidden")
@@ -169,8 +172,9 @@ class GalleryView:
         read = spot is not None and index in frame.indices  # the scatter plot shows other pages too
         values = frame.at(index, spot.x, spot.y).tolist() if spot and read else ()
         return text.position_line(
-            index, images.names[index], label, weight, values=values, visible=settings.shown
-        )
+            index, images.names[index], label, weight, values=values, visible=settings.shown,
+            distance=self._distance,
+        )  # fmt: skip
 
     def _laid_out(self, bars: bool) -> w.VBox:
         head = w.VBox([self.hint], layout=self._head)

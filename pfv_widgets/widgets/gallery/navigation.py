@@ -35,8 +35,8 @@ def arranged(state: ViewState, batch: Batch, columns: int) -> ViewState:
     if state.cursor is None and state.hover is None and state.page.anchor is not None:
         target = state.page.anchor
     page = replace(state.page, columns=columns).holding(target, batch.size)
-    cursor = target if columns == 1 else state.cursor
-    return replace(state, page=page, cursor=cursor, hover=None)
+    cursor = state.cursor if state.page.columns > 1 else None  # a single tile has it by itself
+    return replace(state, page=page, cursor=target if columns == 1 else cursor, hover=None)
 
 
 def spread(state: ViewState, batch: Batch, columns: int | None) -> ViewState:

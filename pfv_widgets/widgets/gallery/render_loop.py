@@ -275,6 +275,8 @@ class RenderLoop:
         self._standing = text.NO_IMAGE, "warning", ""
         self._explorer.show_message(*self._standing)
         self.paint_last(state)
+        if self.frame is not None:
+            self._pointed(state, self.frame)  # images have other weights
 
     def _lean(self, state: ViewState) -> AbstractContextManager[object]:
         """Keep this thread to one core, unless a network has to run.

@@ -201,5 +201,8 @@ def outcome_line(found: Sequence[Cell | None], target: Target, *, stopped: bool)
         return f"{len(errors)} of {len(found)} maps failed: {errors[0]}", "error"
     if warnings:
         marked = sum(bool(cell.warnings) for cell in cells)
+        if len(warnings) > 1:
+            each = f"{marked} with one of {len(warnings)} warnings, told where it is pointed at"
+            return f"{every}; {each}. The first: {warnings[0]}", "warning"
         return f"{every}; {marked} with a warning: {warnings[0]}", "warning"
     return f"{every}.", "ok"

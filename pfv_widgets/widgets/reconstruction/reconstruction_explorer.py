@@ -79,6 +79,8 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         self.reconstruction: Reconstruction | None = None
         self._inputs, self._argument = inputs, argument
         self._making, self._running = Jobs(), False
+        self._made_with: ReconstructionSettings | None = None  # what the picture on show is of
+        self._outcome = ("", "ok")
         super().__init__(settings)
         with self._opening():
             shared_resources.use(pfv, self)
@@ -105,6 +107,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         settings = self.settings
         self._stopping.clear()
         self._running = True
+        self._dim()
         self._lock(locked=True)
         self._report("Choosing where to start …", 0.0)
         self._making.run(lambda closed: self._work(settings, closed), self._failed)
@@ -161,10 +164,24 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             )
 
     def _compute(self, settings: ReconstructionSettings) -> None:
-        """Show the noise that a picture grows from, and wait for Start."""
-        if self.reconstruction is None:
+        """Show the noise that a picture grows from, and wait for Start; or say what is on show."""
+        made, outdated = self.reconstruction, settings != self._made_with
+        if made is None:
             self.picture.value = as_png(self._noise(settings))
-        self.show_message(f"Press Start to make an image of {KINDS[settings.kind]}.")
+        elif not outdated:
+            self.show_message(*self._outcome)
+        if outdated:
+            start = f"Press Start to make an image of {KINDS[settings.kind]}"
+            shown = "" if made is None else f"The image on show is of {made.names[0]}. "
+            more = "." if made is None else " as it is chosen now."
+            self.show_message(f"{shown}{start}{more}", "ok" if made is None else "warning")
+        self._dim()
+
+    def _dim(self) -> None:
+        """Dim the picture on show where it is of something else than what is chosen."""
+        of_others = self.reconstruction is not None and self.settings != self._made_with
+        outdated = of_others and not self._running
+        (self.picture.add_class if outdated else self.picture.remove_class)("pfv-outdated")
 
     def _show_controls(self) -> None:
         self.tabs.show(self.settings)
@@ -186,15 +203,16 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
             device=self.pfv.device, classes=self.classes, inputs=self._inputs,
             argument=self._argument,
         )  # fmt: skip
-        self.reconstruction = made
+        self.reconstruction, self._made_with = made, settings
         self.picture.value = as_png(made.pixels)
         steps = f"{made.losses.shape[1]} of {options.steps} steps"
         scores = ", ".join(in_digits(score, ".3g") for score in made.scores.tolist())
         done = f"{'Stopped' if made.stopped else 'Done'} after {steps}: {made.score_name} {scores}"
-        self._end()
-        self.show_message(
+        self._outcome = (
             " ".join([f"{done}.", *made.warnings]), "warning" if made.warnings else "ok"
-        )
+        )  # fmt: skip
+        self._end()
+        self.show_message(*self._outcome)
 
     def _target(self, settings: ReconstructionSettings) -> dict[str, Any]:
         """Return the arguments of ``reconstruct`` that say what is looked for."""
@@ -235,6 +253,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
 
     def _end(self) -> None:
         self._running = False
+        self._dim()
         self._lock(locked=False)
         self._still.renew()
 

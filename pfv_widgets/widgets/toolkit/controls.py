@@ -145,8 +145,14 @@ class Watched:
                 control.value = self._last[control] = value
 
     def offer(self, control: w.ValueWidget, options: Sequence[object]) -> None:
-        """Give a list other options."""
+        """Give a list other options.
+
+        A slider on a page that stands beyond the last of them would go there and send that back,
+        so it goes to the first one before.
+        """
         with self._quiet:
+            if getattr(control, "index", None):
+                control.index = 0
             control.options = options
             self._last[control] = control.value
 

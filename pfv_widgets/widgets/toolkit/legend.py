@@ -34,6 +34,12 @@ def legend_of(frame: Frame) -> str:
     return legend_panel(frame.settings, ratios, whose)
 
 
+def room_for_legend(settings: Settings) -> str:
+    """Return what takes the room of the legend before there is one, so that nothing moves then."""
+    ratios = [0.0] * (1 + max(settings.shown))
+    return f'<div style="visibility:hidden">{legend_panel(settings, ratios)}</div>'
+
+
 def _variance(settings: Settings, ratios: Sequence[float], whose: str) -> str:
     """Return a row for each component shown: its colours and its share of the variance."""
     components = settings.shown

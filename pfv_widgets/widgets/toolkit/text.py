@@ -39,6 +39,7 @@ STYLE = """<style>
   .pfv-name { display: none; }
   .pfv-name + i::after { content: attr(data-number) !important; }
 }
+.pfv-outdated { opacity: .35; }
 .pfv-explorer canvas { cursor: crosshair; }
 .pfv-explorer canvas:focus { outline: none; }
 .pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }
@@ -53,6 +54,7 @@ STYLE = """<style>
 .pfv-lost, .pfv-away { display: none; }
 .pfv-explorer.pfv-offline:not(.jupyter-widgets-disconnected) .pfv-away { display: block; }
 .pfv-explorer.jupyter-widgets-disconnected .pfv-lost { display: block; }
+.pfv-explorer.jupyter-widgets-disconnected .pfv-status { visibility: hidden; }
 </style>
 <div class="pfv-lost" style="font-weight:600;padding:6px 0"><span aria-hidden="true"
 style="color:#d93025">●</span> The kernel of this picture is gone: run the cell again to make it
@@ -174,22 +176,43 @@ def position_line(
     *,
     values: Sequence[float],
     visible: Sequence[int],
+    distance: bool = False,
 ) -> str:
     """Return what is known about an image, and the component scores at a position in it.
 
     Of the ``values``, one for each component where a position is pointed at, those of
-    ``visible`` stand out: they are in the heatmaps.
+    ``visible`` stand out: they are in the heatmaps. ``distance`` says that the only one is that of
+    two networks.
     """
     line = one_line(about_image(index, name, label, weight), MUTED)
     if not values:
         return line
-    scores = "".join(_score(index, value, index in visible) for index, value in enumerate(values))
-    return f'{line}<div class="pfv-scores"><span>Scores</span><div>{scores}</div></div>'
+    if distance:
+        noun, parts = "Difference", f"<span><b>{in_digits(values[0])}</b></span>"
+    else:
+        noun, form = "Scores", _signed_form(values)
+        parts = "".join(
+            _score(index, in_digits(value, form), index in visible)
+            for index, value in enumerate(values)
+        )
+    return f'{line}<div class="pfv-scores"><span>{noun}</span><div>{parts}</div></div>'
 
 
-def _score(number: int, value: float, visible: bool) -> str:
+def _signed_form(values: Sequence[float]) -> str:
+    """Return a format in which the largest of the values has two digits at least.
+
+    >>> _signed_form([0.5, -3.1]), _signed_form([0.0012, -0.0062]), _signed_form([2e-9])
+    ('+.2f', '+.4f', '+.1e')
+    """
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    if largest >= 0.1 or not largest:
+        return "+.2f"
+    return f"+.{1 - math.floor(math.log10(largest))}f" if largest >= 1e-4 else "+.1e"
+
+
+def _score(number: int, value: str, visible: bool) -> str:
     style = "" if visible else f' style="{MUTED}"'
-    return f"<span{style}>{number + 1}:&#8239;<b>{in_digits(value, '+.2f')}</b></span> "
+    return f"<span{style}>{number + 1}:&#8239;<b>{value}</b></span> "
 
 
 def heading(text: str) -> str:

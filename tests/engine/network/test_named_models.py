@@ -6,11 +6,24 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision import transforms
 
 from pfv_widgets.engine.data.load_images import load_images
-from pfv_widgets.engine.network.named_models import declared_size, images_that_fit, named_models
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.engine.data.normalisation import IMAGENET
+from pfv_widgets.engine.network.named_models import (
+    declared_size,
+    images_that_fit,
+    named_models,
+    normalisation_doubt,
+)
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVValueError, PFVWarning
+from pfv_widgets.methods.attribution.attribute import attribute
 from tests.networks import blobs, tiny
+
+HALVED = transforms.Compose([
+    transforms.Resize((32, 32)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)
+])  # fmt: skip
 
 
 class Fixed(nn.Module):
@@ -62,3 +75,21 @@ def test_the_declared_size_is_read_where_it_is_one() -> None:
     assert declared_size(network) == (20, 30)
     network.pretrained_cfg = {"input_size": "large"}
     assert declared_size(network) is None
+
+
+def test_photos_as_by_default_for_a_network_that_declares_another_way_are_told() -> None:
+    network, photos = tiny(), list(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), "u1"))
+    images = load_images(photos, size=32)
+    assert not normalisation_doubt(network, images)
+    network.pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    doubt = normalisation_doubt(network, images)
+    assert "declares that its photos are normalised by mean 0.5 and deviation 0.5" in doubt
+    assert "mean 0.485, 0.456, 0.406" in doubt
+    assert doubt in PFV(network, images, "cpu").render().warnings
+    with pytest.warns(PFVWarning, match="declares that its photos"):
+        attribute(network, images, device="cpu")
+    own = load_images(photos, size=32, transform=HALVED)
+    assert not normalisation_doubt(network, own)
+    assert not normalisation_doubt(network, load_images(own.tensor))  # tensors: as they came
+    network.pretrained_cfg = {"mean": IMAGENET.mean, "std": IMAGENET.std}
+    assert not normalisation_doubt(network, images)

@@ -347,3 +347,14 @@ def test_closing_leaves_no_canvas_on_the_page(fake_page: FakePage) -> None:
     ids = {canvas.model_id, harness.tab.thumbnails.canvas.buffers[0].model_id}
     harness.tab.close()
     assert ids <= fake_page.closed
+
+
+def test_basis_of_a_data_set_is_said_to_be_of_no_image_here() -> None:
+    tab = BatchTab(
+        batch_of(), lambda _: None, lambda: None, lambda _: None,
+        lambda settings: settings.basis_of == "this batch",
+    )  # fmt: skip
+    tab.show(Settings(images=(1, 0, 0, 0, 0, 0)))
+    assert "those of a data set, whichever images are chosen here (1 of 6)" in tab.summary.value
+    tab.show(Settings(images=(1, 0, 0, 0, 0, 0), basis_of="this batch"))
+    assert "1 of 6 images are used" in tab.summary.value

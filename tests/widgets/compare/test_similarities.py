@@ -107,6 +107,7 @@ def test_map_of_layers_is_computed_on_demand_and_a_click_sets_both(
     assert explorer.layers == (first[0], second[0])
     change(explorer, second="one")
     assert layer_map.widget.layout.display == "none"
+    assert not task.line.value  # it was of the map that is gone
 
 
 def test_picture_of_a_map_is_grey_where_it_is_undefined() -> None:

@@ -141,6 +141,14 @@ def test_hint_about_the_image_of_the_cursor_follows_a_key(explorer: PFVExplorer)
     assert "weight 1" in hint(explorer)
 
 
+def test_hint_about_an_image_follows_when_all_are_taken_out(explorer: PFVExplorer) -> None:
+    walk_to(explorer, 1)
+    press_preset(explorer, "None")
+    assert "not used to find the colours" in hint(explorer)
+    press_preset(explorer, "All")
+    assert "weight 1" in hint(explorer)
+
+
 def test_place_under_the_pointer_and_its_like_are_ringed(explorer: PFVExplorer) -> None:
     hover(explorer, 1, 0.4, 0.4)
     assert explorer.wait(60)

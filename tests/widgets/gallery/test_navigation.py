@@ -55,6 +55,14 @@ def test_turning_a_zoomed_image_goes_to_the_next_which_the_keys_then_act_on() ->
     assert (images_on_page(state), state.cursor) == ([5], 5)
 
 
+def test_an_image_that_was_alone_is_marked_no_more_among_others() -> None:
+    alone = navigation.arranged(START, NINE, 1)
+    assert alone.cursor is not None
+    assert navigation.arranged(alone, NINE, 2).cursor is None
+    marked = navigation.arranged(replace(START, cursor=2), NINE, 3)
+    assert navigation.arranged(marked, NINE, 2).cursor == 2
+
+
 @pytest.mark.parametrize("columns", [1, 2, 3, 8])
 @pytest.mark.parametrize("looked_at", ["cursor", "hover", "page"])
 def test_another_size_of_tiles_keeps_what_is_looked_at_on_the_page(

@@ -75,6 +75,29 @@ def test_start_makes_the_picture_that_the_controls_ask_for(
     assert (tmp_path / "made.png").stat().st_size > 1000
 
 
+def test_a_picture_of_something_else_than_is_chosen_is_dimmed_and_named(
+    open_explorer: Open,
+) -> None:
+    explorer = open_explorer()
+    explorer.start()
+    explorer.wait()
+    done = message(explorer)
+    assert "pfv-outdated" not in explorer.picture._dom_classes
+    move(explorer.tabs["Target"].unit, value=1)
+    (name,) = explorer.reconstruction.names
+    assert message(explorer).startswith(f"The image on show is of {name}. Press Start")
+    assert explorer.status.kind == "warning"
+    assert "pfv-outdated" in explorer.picture._dom_classes
+    explorer.undo()
+    assert (message(explorer), explorer.status.kind) == (done, "ok")
+    assert "pfv-outdated" not in explorer.picture._dom_classes
+    explorer.redo()
+    explorer.start()
+    explorer.wait()
+    assert message(explorer).startswith("Done after 5")
+    assert "pfv-outdated" not in explorer.picture._dom_classes
+
+
 @pytest.mark.parametrize("kind", ["channel", "component", "photo"])
 def test_each_kind_has_its_controls_and_its_picture(kind: str, open_explorer: Open) -> None:
     explorer = open_explorer()

@@ -11,7 +11,7 @@ import pytest
 
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import Choice, Slider, Toggle, choice, parameters_of, slider, toggle
-from pfv_widgets.widgets.toolkit.controls import Controls, close_all, control_for
+from pfv_widgets.widgets.toolkit.controls import Controls, Watched, close_all, control_for
 from tests.widgets.fake_page import FakePage, move
 
 DECLARED = parameters_of(Settings)
@@ -167,3 +167,16 @@ def test_close_all_closes_everything_inside(fake_page: FakePage) -> None:
     close_all(box)
     assert fake_page.closed >= set(ids)
     close_all(box)
+
+
+def test_a_slider_goes_to_the_start_before_it_gets_fewer_steps() -> None:
+    control, acts = w.SelectionSlider(options=["a", "b", "c"], value="c"), []
+    watched, sent = Watched(), []
+    watched.watch(control, acts.append)
+    control.observe(lambda change: sent.append((change["name"], change["new"])))
+    watched.offer(control, ["d", "e"])
+    names = [name for name, _ in sent]
+    assert sent[names.index("index")] == ("index", 0)
+    assert names.index("index") < names.index("_options_labels")
+    assert not acts
+    assert control.value == "d"

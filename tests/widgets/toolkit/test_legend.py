@@ -6,7 +6,7 @@ import pytest
 
 from pfv_widgets.engine.colouring.colour_maps import COLOUR_MAPS, PIN_COLOURS, effective_colours
 from pfv_widgets.engine.pipeline.settings import Settings
-from pfv_widgets.widgets.toolkit.legend import legend_panel
+from pfv_widgets.widgets.toolkit.legend import legend_panel, room_for_legend
 from tests.widgets.toolkit.test_text import Parsed
 
 RATIOS = [0.5 / 2**index for index in range(12)]
@@ -20,6 +20,14 @@ def test_variance_panel_has_a_row_for_each_component_shown(name: str, number: in
     assert Parsed(panel).tags.count("tr") == number
     assert panel.count("linear-gradient") == number
     assert f"{100 * sum(RATIOS[:number]):.1f} % of the variance" in panel
+
+
+@pytest.mark.parametrize("number", [1, 3, 12])
+def test_room_for_a_legend_is_that_of_the_legend(number: int) -> None:
+    settings = Settings(components=number)
+    room = Parsed(room_for_legend(settings))
+    assert room.tags[1:] == Parsed(legend_panel(settings, RATIOS)).tags
+    assert 'style="visibility:hidden"' in room_for_legend(settings)
 
 
 def test_variance_panel_names_the_components_that_are_shown() -> None:

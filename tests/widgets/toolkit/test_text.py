@@ -97,3 +97,26 @@ def test_error_is_announced_as_an_alert_and_all_else_as_a_status() -> None:
     assert 'title="more"' in text.status("no", tip="more")
     for kind in ("ok", "busy", "warning"):
         assert 'role="status"' in text.status("yes", kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([1.234, -0.051], ["+1.23", "−0.05"]),
+        ([0.0123, -0.000456, 0.0], ["+0.012", "−0.000", "+0.000"]),
+        ([-0.00619, 0.0027], ["−0.0062", "+0.0027"]),
+        ([3e-7, -2e-9], ["+3.0e−07", "−2.0e−09"]),
+        ([0.0, 0.0], ["+0.00"]),
+        ([float("nan"), 0.05], ["undefined", "+0.050"]),
+    ],
+)
+def test_scores_have_two_digits_however_small_they_are(
+    values: list[float], shown: list[str]
+) -> None:
+    line = text.position_line(0, "a", None, 1.0, values=values, visible=(0,))
+    assert all(f"<b>{one}</b>" in line for one in shown)
+
+
+def test_a_distance_is_called_one() -> None:
+    line = text.position_line(0, "a", None, 1.0, values=[1.64], visible=(0,), distance=True)
+    assert Parsed(line).text.endswith("Difference1.64")
