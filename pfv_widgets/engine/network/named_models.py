@@ -141,17 +141,14 @@ def normalisation_doubt(model: nn.Module, images: ImageBatch) -> str:
     Tensors of the user's own count as what the network takes.
     """
     declared = declared_normalisation(model)
-    if declared in (None, images.normalisation) or images.normalisation != IMAGENET:
+    if declared is None or declared == IMAGENET or images.normalisation != IMAGENET:
         return ""
     if not torch.allclose(normalised(images.pixels[:1], IMAGENET), images.tensor[:1], atol=1e-3):
         return ""
-    ways = [
-        f"mean {_listed(one.mean)} and deviation {_listed(one.std)}" for one in (declared, IMAGENET)
-    ]
     return (
-        f"The network declares that its photos are normalised by {ways[0]}, and these are by "
-        f"{ways[1]}: its features and scores are not what it was trained for. Load the photos with "
-        "its own transform, load_images(..., transform=...)."
+        f"The network declares photos normalised by mean {_listed(declared.mean)} and deviation "
+        f"{_listed(declared.std)}, and these are by ImageNet's: load them with its own transform, "
+        "load_images(..., transform=...)."
     )
 
 

@@ -202,7 +202,7 @@ def outcome_line(found: Sequence[Cell | None], target: Target, *, stopped: bool)
     if warnings:
         marked = sum(bool(cell.warnings) for cell in cells)
         if len(warnings) > 1:
-            each = f"{marked} with one of {len(warnings)} warnings, told where it is pointed at"
+            each = f"{marked} with a warning (point at one to read its own)"
             return f"{every}; {each}. The first: {warnings[0]}", "warning"
         return f"{every}; {marked} with a warning: {warnings[0]}", "warning"
     return f"{every}.", "ok"

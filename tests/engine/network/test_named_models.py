@@ -83,10 +83,9 @@ def test_photos_as_by_default_for_a_network_that_declares_another_way_are_told()
     assert not normalisation_doubt(network, images)
     network.pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
     doubt = normalisation_doubt(network, images)
-    assert "declares that its photos are normalised by mean 0.5 and deviation 0.5" in doubt
-    assert "mean 0.485, 0.456, 0.406" in doubt
+    assert "declares photos normalised by mean 0.5 and deviation 0.5" in doubt
     assert doubt in PFV(network, images, "cpu").render().warnings
-    with pytest.warns(PFVWarning, match="declares that its photos"):
+    with pytest.warns(PFVWarning, match="declares photos normalised"):
         attribute(network, images, device="cpu")
     own = load_images(photos, size=32, transform=HALVED)
     assert not normalisation_doubt(network, own)
