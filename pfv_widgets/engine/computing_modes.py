@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 
-_AUTOCAST = ("cpu", "cuda", "mps")  # devices with a switch of their own
+# devices that have a switch of their own
+_AUTOCAST = tuple(filter(torch.amp.is_autocast_available, ("cpu", "cuda", "mps")))
 
 
 class _CallersDevice(threading.local):
