@@ -96,7 +96,8 @@ def test_half_an_extra_is_named_and_the_scenes_come(gone, message, monkeypatch):
     with pytest.warns(pw.PFVWarning, match=message) as warned:
         explorer = pw.demo(1, photos=True)
     explorer.close()
-    assert [one.filename for one in warned] == [__file__]
+    own = [one for one in warned if one.category is pw.PFVWarning]  # other libraries warn, too
+    assert [one.filename for one in own] == [__file__]
 
 
 @pytest.mark.parametrize("content", [b"", b"another version", None])
