@@ -119,6 +119,7 @@ class FeatureStore:
         self._listed_with = self.forward.state()
         self._structure = self.forward.structure()
         self._own_layer = self._layer_of_the_source()
+        self._doubts = tuple(filter(None, [normalisation_doubt(self.model, self.images)]))
 
     @property
     def source(self) -> BasisSource:
@@ -170,8 +171,7 @@ class FeatureStore:
 
     def warnings(self, layer: str) -> tuple[str, ...]:
         """Return what a user must know of the layer and of those that weight it."""
-        doubt = normalisation_doubt(self.model, self.images)
-        return (doubt,) * bool(doubt) + self._listing.warnings(layer) + self._own_warnings(layer)
+        return self._doubts + self._listing.warnings(layer) + self._own_warnings(layer)
 
     def _own_warnings(self, layer: str) -> tuple[str, ...]:
         data, own = self.data, "" if self._own_layer is None else self._own_layer.name
