@@ -151,7 +151,7 @@ class Watched:
         so it goes to the first one before.
         """
         with self._quiet:
-            if getattr(control, "index", None):
+            if (getattr(control, "index", None) or 0) >= len(options) > 0:
                 control.index = 0
             control.options = options
             self._last[control] = control.value
