@@ -100,23 +100,22 @@ def leave_one_out(
     weights, version = settings.weights(number), pfv.store.version
     angles, means = np.full((2, number), np.nan)
     reasons: dict[int, str] = {}
-    with torch.no_grad():
-        sweep = _Sweep.of(pfv, settings, weights)
-        for index in range(number):
-            if cancelled is not None and cancelled():
-                reasons |= dict.fromkeys(range(index, number), "cancelled before this image")
-                break
-            try:
-                spans = (
-                    basis.components.T.cpu().double().numpy()
-                    for basis in (sweep.basis, sweep.without(index))
-                )
-                rotations = np.rad2deg(subspace_angles(*spans))
-                angles[index], means[index] = rotations[0], np.sqrt((rotations**2).mean())
-            except PFVValueError as error:
-                reasons[index] = str(error)
-            if progress is not None:
-                progress(index + 1, number)
+    sweep = _Sweep.of(pfv, settings, weights)
+    for index in range(number):
+        if cancelled is not None and cancelled():
+            reasons |= dict.fromkeys(range(index, number), "cancelled before this image")
+            break
+        try:
+            spans = (
+                basis.components.T.cpu().double().numpy()
+                for basis in (sweep.basis, sweep.without(index))
+            )
+            rotations = np.rad2deg(subspace_angles(*spans))
+            angles[index], means[index] = rotations[0], np.sqrt((rotations**2).mean())
+        except PFVValueError as error:
+            reasons[index] = str(error)
+        if progress is not None:
+            progress(index + 1, number)
     return Influence(settings, angles, means, reasons, version)
 
 

@@ -16,12 +16,11 @@ from tests.networks import blobs, tiny
 
 @contextmanager
 def default_device(name: str) -> Iterator[None]:
-    before = torch.get_default_device()
     torch.set_default_device(name)
     try:
         yield
     finally:
-        torch.set_default_device(before)
+        torch.set_default_device(None)
 
 
 MODES: dict[str, Callable[[], AbstractContextManager[object]]] = {

@@ -111,12 +111,11 @@ def similarity(
     networks = compared_networks(named, batch, device)
     lists = [chosen_layers(one, layers) for one in networks]
     cells = _cells(grid, len(batch), lists, whole_number("memory", memory))
-    with torch.no_grad():
-        maps = [
-            pooled_maps(one, own, cells, chunk_size, options.report)
-            for one, own in zip(networks, lists, strict=True)
-        ]
-        return _similarity((networks[0].name, networks[1].name), maps, batch.names, options)
+    maps = [
+        pooled_maps(one, own, cells, chunk_size, options.report)
+        for one, own in zip(networks, lists, strict=True)
+    ]
+    return _similarity((networks[0].name, networks[1].name), maps, batch.names, options)
 
 
 def similarity_of_maps(

@@ -252,11 +252,10 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         checked_groups(groups, len(batch)), output, progress,
     )  # fmt: skip
     trials: list[Trial] = []
-    with torch.no_grad():
-        for candidates in (test.marks, test.surroundings):
-            for unit in units:
-                trials += candidates(unit)
-                progress.done += 1
+    for candidates in (test.marks, test.surroundings):
+        for unit in units:
+            trials += candidates(unit)
+            progress.done += 1
     notes = (labelled.note, *warnings, test.untested)
     return _report(test, trials, batch, tuple(one for one in notes if one))
 

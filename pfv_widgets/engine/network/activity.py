@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,9 +12,9 @@ from pfv_widgets.engine.device_transfer import read, select
 
 _LOOKED_AT = 8  # positions along each side that tell how large the numbers of a map are
 # What is left of the sum of the magnitudes where channels cancel, in which type.
-_CANCELLED = defaultdict(float, {
+_CANCELLED = {
     torch.float64: 1e-13, torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3,
-})  # fmt: skip
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +56,7 @@ def channel_sum(maps: Tensor) -> Tensor:
     sums = maps.sum(dim=1, dtype=dtype)
     step = max(1, max(maps.shape[2:]) // _LOOKED_AT)
     sizes = maps[:, :, ::step, ::step].abs().sum(dim=1, dtype=dtype).amax(dim=(1, 2))
-    rounding = _CANCELLED[maps.dtype] * sizes
+    rounding = _CANCELLED.get(maps.dtype, 0.0) * sizes
     largest = sums.abs().amax(dim=(1, 2))
     cancelled = (largest <= rounding) & largest.isfinite()
     return sums.masked_fill_(cancelled[:, None, None], 0)

@@ -105,7 +105,7 @@ def attribute(
         forward, batch, chosen, target, size=size, progress=progress, cancelled=cancelled
     )
     attribution = _attribution(results, name, chosen, target, batch)
-    if doubt := normalisation_doubt(unwrap(model), batch):
+    if doubt := normalisation_doubt(model, batch):
         attribution = replace(attribution, warnings=(doubt, *attribution.warnings))
     for text in attribution.warnings:
         warn(text)

@@ -147,17 +147,16 @@ def reconstruct(
     callbacks = Callbacks(
         progress, preview, cancelled, number("every", every, 0, legal="seconds, a number from 0")
     )
-    with torch.inference_mode(False):  # what is made under it has no gradient
-        known = normalisation_of(transform) if transform is not None else spec.normalisation
-        images = ImageParametrisation(
-            chosen.parametrisation, (height, width), known or IMAGENET, device
-        )
-        _probe_inputs(network, images)
-        objective = spec.objective(network, device)
-        optimisation = Optimisation.of(network, objective, images, chosen)
-        start_images = _start(start, images, len(optimisation.rows), known)
-        best = optimisation.run(start_images, callbacks)
-        result = _reconstruction(best, optimisation, spec, callbacks)
+    known = normalisation_of(transform) if transform is not None else spec.normalisation
+    images = ImageParametrisation(
+        chosen.parametrisation, (height, width), known or IMAGENET, device
+    )
+    _probe_inputs(network, images)
+    objective = spec.objective(network, device)
+    optimisation = Optimisation.of(network, objective, images, chosen)
+    start_images = _start(start, images, len(optimisation.rows), known)
+    best = optimisation.run(start_images, callbacks)
+    result = _reconstruction(best, optimisation, spec, callbacks)
     for text in () if quiet else result.warnings:
         warn(text)
     return result

@@ -165,16 +165,15 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
 
     def _compute(self, settings: ReconstructionSettings) -> None:
         """Show the noise that a picture grows from, and wait for Start; or say what is on show."""
-        made, outdated = self.reconstruction, settings != self._made_with
+        made, start = self.reconstruction, f"Press Start to make an image of {KINDS[settings.kind]}"
         if made is None:
             self.picture.value = as_png(self._noise(settings))
-        elif not outdated:
+            self.show_message(f"{start}.")
+        elif settings == self._made_with:
             self.show_message(*self._outcome)
-        if outdated:
-            start = f"Press Start to make an image of {KINDS[settings.kind]}"
-            shown = "" if made is None else f"The image on show is of {made.names[0]}. "
-            more = "." if made is None else " as it is chosen now."
-            self.show_message(f"{shown}{start}{more}", "ok" if made is None else "warning")
+        else:
+            shown = f"The image on show is of {made.names[0]}."
+            self.show_message(f"{shown} {start} as it is chosen now.", "warning")
         self._dim()
 
     def _dim(self) -> None:

@@ -105,7 +105,9 @@ def test_what_is_pointed_at_on_a_later_page_is_read_there(nine: PFVExplorer) -> 
     hover(nine, 6, 0.4, 0.8)
     values = nine.frame.at(6, 0.4, 0.8).tolist()
     shown = re.findall(r"[+−][\d.]+", hint(nine))
-    np.testing.assert_allclose([float(one.replace("−", "-")) for one in shown], values, atol=5e-3)
+    rounding = min(5e-3, 0.051 * max(map(abs, values)))  # two decimals, or two digits
+    read = [float(one.replace("−", "-")) for one in shown]
+    np.testing.assert_allclose(read, values, rtol=0, atol=rounding)
     assert hint(nine).startswith("7: ")
     click(nine, 6, 0.25, 0.5)
     assert nine.settings.pins == ((6, 0.25, 0.5),)
