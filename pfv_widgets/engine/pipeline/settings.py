@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self, TypeVar
 
 from pfv_widgets.engine.colouring.colour_filter import COLOUR_FILTERS
 from pfv_widgets.engine.colouring.compositing import VIEWS
@@ -199,6 +199,13 @@ class Settings(ColourSettings, ScoreSettings, Declared, JsonSettings):
                 "Give at least one image a weight above 0."
             )
         return self.images
+
+    def at_layer(self, layer: str) -> Self:
+        """Return these settings at another layer, where nothing is cut out yet.
+
+        A component or suspect of the same number is another one there.
+        """
+        return self if layer == self.layer else replace(self, layer=layer, cut=(), suspects=())
 
     @property
     def shows_similarity(self) -> bool:

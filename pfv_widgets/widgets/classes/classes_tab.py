@@ -82,7 +82,9 @@ class ClassesTab:
         self._settings = Settings()
         self._image = 0
         self._result: ComponentClasses | None = None
+        self._layer: str | None = None  # that of the settings which the result is of
         self._effect: tuple[CutEffect, str] | None = None  # with what was cut, in words
+        self._unknown = ""  # which suspects are to be cut but were not found, in words
         self._problem = ""
         self._stopped: Settings | None = None
         self._worker = LatestWins(self._work)
@@ -120,12 +122,15 @@ class ClassesTab:
     def show(self, settings: Settings) -> None:
         """Show which components are cut, without calling back, and begin to run what changed."""
         with self._lock:
+            if settings.layer != self._settings.layer:
+                self._problem = ""  # of the former one
             self._settings = settings
             for index, button in enumerate(self.buttons):
                 self._watched.show(button, index in settings.cut)
             self._watched.show(self.mode, settings.cut_mode)
             self.shortcuts.show(settings.suspects)
             self.clear_button.disabled = not (settings.cut or settings.suspects)
+            self._dim()
             if self._visible:
                 self._worker.submit(settings)
 
@@ -170,7 +175,7 @@ class ClassesTab:
                 self.about.value = text.status(self._problem, kind="warning")
             return
         with self._lock:
-            if self._problem == _STOPPED or (self._result is None and not self._problem):
+            if self._problem == _STOPPED or (self._is_of_another_layer and not self._problem):
                 self.about.value = text.hint(_HOW_TO) + text.status(_NAMING, kind="busy")
         try:
             found = self._find(settings)
@@ -181,6 +186,7 @@ class ClassesTab:
             stacked = map(torch.stack, zip(*vectors, strict=True))
             effect = cut_effect(found, cut, settings.cut_mode, *stacked)
             words = _cut_in_words(cut, settings.suspects[: len(suspects)])
+            unknown = _unknown_in_words(settings.suspects[len(suspects) :])
         except Cancelled:
             if self.outdated(settings):
                 return
@@ -200,13 +206,17 @@ class ClassesTab:
             if not self._visible:
                 return
             new = found is not self._result or bool(self._problem)
-            self._result, self._effect, self._problem = found, (effect, words), ""
+            self._result, self._layer, self._problem = found, settings.layer, ""
+            self._effect, self._unknown = (effect, words), unknown
             self._offer(None)
+            self._dim()
+            self.about.value = text.hint(_HOW_TO) + class_texts.about(found)
             if new:
                 self._show_components(found)
             self._show_photo()
-        if words:
-            self._say(_summary(effect, words), "ok")
+        if words or unknown:
+            summary = _summary(effect, words) if words else ""
+            self._say(f"{summary} {unknown}".strip(), "warning" if unknown else "ok")
 
     def _offer(self, layer: str | None) -> None:
         """Show the button that goes to another layer, or hide it."""
@@ -216,10 +226,23 @@ class ClassesTab:
     def _go(self) -> None:
         layer = self._instead
         if layer is not None:
-            self._edit(lambda old: replace(old, layer=layer, cut=(), suspects=()))
+            self._edit(lambda old: old.at_layer(layer))
+
+    @property
+    def _is_of_another_layer(self) -> bool:
+        """Whether what is on show is not of the layer of the settings, or nothing is."""
+        return self._result is None or self._layer != self._settings.layer
+
+    def _dim(self) -> None:
+        """Show that components and suspects are of another layer, where they cannot be cut."""
+        outdated = self._result is not None and self._is_of_another_layer
+        for part in (self.photo, self.rows, self.effect, self.class_view, self.shortcuts.list):
+            (part.add_class if outdated else part.remove_class)("pfv-outdated")
+        for button in self.buttons:
+            button.disabled = outdated
+        self.shortcuts.enable(not outdated)
 
     def _show_components(self, found: ComponentClasses) -> None:
-        self.about.value = text.hint(_HOW_TO) + class_texts.about(found)
         ratios = found.basis.explained_variance_ratio.tolist()
         for index, ratio in enumerate(ratios):
             self.moves[index].value = class_texts.moves(found, index)
@@ -236,7 +259,8 @@ class ClassesTab:
         if found is None or self._effect is None:
             return
         image = min(self._image, len(found) - 1)
-        self.effect.value = class_texts.effect_table(*self._effect, image)
+        unknown = text.status(self._unknown, kind="warning") if self._unknown else ""
+        self.effect.value = unknown + class_texts.effect_table(*self._effect, image)
         self.photo.value = class_texts.photo_table(found, image)
 
     def _again(self) -> None:
@@ -327,6 +351,16 @@ def _cut_in_words(cut: tuple[int, ...], suspects: tuple[int, ...]) -> str:
         f"{kind}{'s' * (len(indices) > 1)} {', '.join(str(one + 1) for one in indices)}"
         for kind, indices in (("component", cut), ("suspect", suspects)) if indices
     )  # fmt: skip
+
+
+def _unknown_in_words(suspects: tuple[int, ...]) -> str:
+    """Say that suspects are not cut which were chosen before a search has found them."""
+    if not suspects:
+        return ""
+    return (
+        f"Not cut: {_cut_in_words((), suspects)}, which no search of this layer and network has "
+        "found. Search for shortcuts, or put all back."
+    )
 
 
 def cut_code(settings: Settings, options: str = "") -> str:

@@ -52,6 +52,7 @@ class ShortcutSection:
         self._results: dict[str, SearchResult] = {}
         self._layer, self._version = "", 0
         self._chosen: tuple[int, ...] = ()
+        self._enabled = True
         self.button = push_button(*_FIND, self._start_or_stop)
         self.result = w.HTML(text.hint(_HOW_TO), layout=w.Layout(width="100%"))
         self.toggles: list[w.ToggleButton] = []
@@ -64,6 +65,13 @@ class ShortcutSection:
             self._chosen = chosen
             for index, toggle in enumerate(self.toggles):
                 self._watched.show(toggle, index in chosen)
+
+    def enable(self, enabled: bool) -> None:
+        """Let suspects be cut, or not while they are of a layer that is no longer in sight."""
+        with self._lock:
+            self._enabled = enabled
+            for toggle in self.toggles:
+                toggle.disabled = not enabled
 
     def show_layer(self, layer: str) -> None:
         """Show the suspects of a layer, or that it was not searched yet."""
@@ -152,6 +160,7 @@ class ShortcutSection:
         act = partial(self._toggled, index)
         toggle = self._watched.toggle_button("Cut it out", tip, act, width="auto")
         self._watched.show(toggle, index in self._chosen)
+        toggle.disabled = not self._enabled
         return toggle
 
     def _toggled(self, index: int, is_on: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import ipywidgets as w
 
@@ -32,7 +31,7 @@ class Panel:
         layers = [layer for layer in self._pfv.layers if layer.same_as is None]
         self.layer = layer_slider([(text.plain(layer.name), layer.name) for layer in layers])
         self._watched.watch(
-            self.layer, lambda name: explorer.edit(lambda old: replace(old, layer=name))
+            self.layer, lambda name: explorer.edit(lambda old: old.at_layer(name))
         )
         self.layer_line = w.HTML()
         self.legend = w.HTML(room_for_legend(explorer.settings))

@@ -39,7 +39,7 @@ STYLE = """<style>
   .pfv-name { display: none; }
   .pfv-name + i::after { content: attr(data-number) !important; }
 }
-.pfv-outdated { opacity: .35; }
+.pfv-outdated { opacity: .35; transition: opacity .15s .1s; }
 .pfv-explorer canvas { cursor: crosshair; }
 .pfv-explorer canvas:focus { outline: none; }
 .pfv-explorer canvas:focus-visible { outline: 2px solid #1a73e8; outline-offset: -2px; }

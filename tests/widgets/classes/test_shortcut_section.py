@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import pfv_widgets as pw
+from pfv_widgets.analysis.classes.component_classes import ComponentClasses
 from pfv_widgets.analysis.shortcuts.find_shortcuts import find_shortcuts
 from pfv_widgets.engine.progress import OnProgress, Progress
 from tests.networks import blobs, tiny
@@ -76,9 +78,54 @@ def test_suspects_are_shown_with_their_evidence_and_cut_out(harness: Harness) ->
     harness.wait()
     assert section.toggles == []
     assert "Without component 2" in words(harness.tab.effect)
+    unknown = "Not cut: suspect 1, which no search of this layer and network has found."
+    assert unknown in words(harness.tab.effect)
+    assert unknown in harness.status and harness.explorer.status_line.status.kind == "warning"
     harness.explorer.undo()
     harness.wait()
     assert section.toggles[0].value is True
+
+
+def test_another_layer_puts_what_is_cut_back_and_undo_cuts_it_again(harness: Harness) -> None:
+    explorer, slider = harness.explorer, harness.explorer.panel.layer
+    section = search(harness).tab.shortcuts
+    move(section.toggles[0], value=True)
+    harness.wait()
+    harness.press(1)
+    move(slider, index=[name for _, name in slider.options].index("0"))
+    harness.wait()
+    assert (explorer.settings.layer, explorer.settings.cut) == ("0", ())
+    search(harness)
+    assert explorer.settings.suspects == ()
+    assert "Nothing is cut" in words(harness.tab.effect)
+    assert harness.tab.clear_button.disabled is True
+    explorer.undo()
+    harness.wait()
+    assert "Without component 2 and suspect 1" in words(harness.tab.effect)
+
+
+def test_suspects_of_another_layer_are_dimmed_and_not_cut_while_this_one_is_named(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab, section = harness.tab, search(harness).tab.shortcuts
+    shown = [tab.photo, tab.rows, tab.effect, section.list]
+    find, named = tab._find, threading.Event()
+
+    def find_late(settings: pw.Settings) -> ComponentClasses:
+        if settings.layer == "0":
+            assert named.wait(60)
+        return find(settings)
+
+    monkeypatch.setattr(tab, "_find", find_late)
+    harness.explorer.edit(lambda old: old.at_layer("0"))
+    assert all("pfv-outdated" in part._dom_classes for part in shown)
+    assert all(button.disabled for button in (*tab.buttons, *section.toggles))
+    harness.explorer.undo()
+    named.set()
+    harness.wait()
+    assert not any("pfv-outdated" in part._dom_classes for part in shown)
+    assert not any(button.disabled for button in (*tab.buttons, *section.toggles))
+    assert section.toggles and "Naming" not in words(tab.about)
 
 
 def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(harness: Harness) -> None:
@@ -92,6 +139,7 @@ def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(harness:
     harness.wait()
     assert section.toggles == []
     assert "has changed since" in words(section.result)
+    assert "Not cut: suspect 1" in words(harness.tab.effect)
     assert "Nothing is cut" in words(harness.tab.effect)
     assert search(harness).tab.shortcuts.toggles[0].value is True
 
