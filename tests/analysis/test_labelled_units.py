@@ -14,6 +14,7 @@ from pfv_widgets.analysis.core.labelled_units import LabelledUnits, labelled_uni
 from pfv_widgets.analysis.repair.repair import repair
 from pfv_widgets.analysis.shortcuts.find_shortcuts import find_shortcuts
 from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVValueError
 
 NAMES = ("ant", "bee", "cat")
 UNITS = torch.arange(24) % 3
@@ -73,3 +74,11 @@ def test_the_search_the_repair_and_the_classes_say_so(analysis: str) -> None:
     assert "right on 0 of 8 photos" in " ".join(result.warnings)
     named = ANALYSES[analysis](model, photos, labels, classes=["red", "green"])
     assert "right on" not in " ".join(named.warnings)
+
+
+@pytest.mark.parametrize("analysis", ANALYSES)
+def test_names_of_another_number_of_classes_are_refused(analysis: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    photos = np.random.default_rng(0).random((8, 16, 16, 3))
+    with pytest.raises(PFVValueError, match="classes: the list has 3 names"):
+        ANALYSES[analysis](model, photos, ["a", "b"] * 4, classes=["a", "b", "c"])

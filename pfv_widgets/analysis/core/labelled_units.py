@@ -67,7 +67,7 @@ def labelled_units(
     ``ImageFolder`` does.
     """
     texts = checked_labels(labels, photos, [])
-    known = class_names(classes)
+    known = class_names(classes, units)
     note = ""
     if texts is not None and not known and not all(one.isdecimal() for one in texts):
         distinct = sorted(set(texts))
@@ -91,7 +91,7 @@ def labelled_units(
 
 def unknown_labels(labels: Iterable[str], classes: object, units: int) -> str:
     """Say that right and wrong predictions cannot be counted with these labels, and what helps."""
-    known, distinct = class_names(classes), sorted(set(labels))
+    known, distinct = class_names(classes, units), sorted(set(labels))
     what = "so right and wrong predictions are not counted"
     if not known:
         named = "classes='imagenet' or " if units == _IMAGENET else ""
@@ -100,7 +100,7 @@ def unknown_labels(labels: Iterable[str], classes: object, units: int) -> str:
             f"({listed(distinct, most=3)}) with, {what}. To count them, give {named}"
             "classes=[...] with the name of each."
         )
-    names = [name for unit, name in known.items() if unit < units]
+    names = list(known.values())
     strange = [one for one in distinct if names.count(one) != 1 and not _is_unit(one, units)]
     missing = [one for one in strange if one not in names]
     if not missing:
@@ -131,7 +131,7 @@ def _is_unit(label: str, units: int) -> bool:
 
 
 def _unit(label: str, known: Mapping[int, str], units: int) -> int:
-    matching = [unit for unit, name in known.items() if name == label and unit < units]
+    matching = [unit for unit, name in known.items() if name == label]
     if len(matching) == 1:
         return matching[0]
     if _is_unit(label, units) and not matching:

@@ -28,7 +28,7 @@ _LEGAL = (
 )
 
 
-def class_names(classes: object) -> dict[int, str]:
+def class_names(classes: object, units: int | None = None) -> dict[int, str]:
     """Return the names of the output's units.
 
     Parameters
@@ -38,7 +38,29 @@ def class_names(classes: object) -> dict[int, str]:
         (units may be texts, and names lists that end with the name, as in ImageNet's index file),
         or from name to unit (``ImageFolder.class_to_idx``); ``"imagenet"`` for the 1000 classes
         that torchvision's networks know; or None.
+    units
+        How many the output has: a mapping may leave some out, a list may not. None: any number.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        For something else, and names that do not fit that number.
     """
+    names = _names(classes)
+    if units is None or classes is None:
+        return names
+    complete = not isinstance(classes, Mapping)
+    if max(names, default=-1) >= units or (complete and len(names) < units):
+        given = repr(classes) if isinstance(classes, str) else "the list"
+        what = f"{given} has {len(names)} names" if complete else f"unit {max(names)} has a name"
+        raise PFVValueError(
+            f"classes: {what}, and the network's output {units} unit{'s' * (units > 1)}, counted "
+            "from 0. Give a name for each in their order, or a mapping from unit to name for some."
+        )
+    return names
+
+
+def _names(classes: object) -> dict[int, str]:
     if classes is None:
         return {}
     if isinstance(classes, str):

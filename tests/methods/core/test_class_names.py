@@ -33,6 +33,9 @@ def test_names_come_in_many_forms(classes: Any) -> None:
 def test_none_and_imagenet_are_names_too() -> None:
     assert class_names(None) == {}
     assert class_names(["a", 3]) == {0: "a", 1: "3"}
+    assert class_names(["a", "b"], 2) == {0: "a", 1: "b"}
+    assert class_names({1: "b"}, 2) == {1: "b"}
+    assert class_names(None, 2) == class_names({}, 2) == {}
     assert class_names("imagenet")[14] == "indigo bunting"
 
 
@@ -54,6 +57,21 @@ def test_none_and_imagenet_are_names_too() -> None:
 def test_other_classes_are_named_errors(classes: Any, error: type[PFVError], match: str) -> None:
     with pytest.raises(error, match=match):
         class_names(classes)
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ("imagenet", "'imagenet' has 1000 names, and the network's output 2 units"),
+        (["a", "b", "c"], "the list has 3 names"),
+        (["a"], "the list has 1 names"),
+        ([], "the list has 0 names"),
+        ({0: "a", 2: "c"}, "unit 2 has a name"),
+    ],
+)
+def test_names_that_do_not_fit_the_output_are_refused(classes: object, words: str) -> None:
+    with pytest.raises(PFVValueError, match=rf"classes: {words}.*Give a name for each"):
+        class_names(classes, 2)
 
 
 def test_each_network_may_have_names_of_its_own() -> None:
