@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,37 +13,29 @@ from torch import Tensor, nn
 
 from pfv_widgets.analysis.ablation.ablate import Ablated, ablate
 from pfv_widgets.analysis.core.intervals import Share, share_of
-from pfv_widgets.analysis.core.labelled_units import LabelledUnits, checked_groups, labelled_units
 from pfv_widgets.analysis.core.object_masks import checked_masks
 from pfv_widgets.analysis.core.scores_from_layer import class_scores
 from pfv_widgets.analysis.core.suspects import Suspect, checked_suspects
-from pfv_widgets.analysis.repair.exchanged_surroundings import donors_of, exchanged
+from pfv_widgets.analysis.repair.photos_by_group import PhotosByGroup
 from pfv_widgets.analysis.repair.read_out_refit import (
     UNKNOWN,
-    Whole,
     held_out_predictions,
     linear_read_out,
     refitted_weights,
-    shared_kinds,
     with_read_out,
 )
 from pfv_widgets.engine.computing_modes import own_modes
-from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
-from pfv_widgets.engine.data.preprocessing import unit_range
 from pfv_widgets.engine.lazy_import import lazy_import
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
+from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.read_out import Output
-from pfv_widgets.parameters import listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHODS = ("auto", "cut", "clamp", "refit")
-_ENOUGH = 10  # photos of a group: fewer cannot say whether a repair worked
-_MOST_NAMES = 8  # of groups in a warning
 _SEEN_BEFORE = (
     "Before the refit the network does better on these photos, in the worst group. If it was "
     "trained on them, they cannot tell what the refit gains: compare both on other photos."
@@ -52,11 +44,11 @@ _NO_ERROR_BEFORE = (
     "The network names all these photos right. If it was trained on them, they cannot tell what "
     "the {way} costs: compare both on other photos."
 )
-_SHARED = "balanced subsets are of the groups that all classes have."
-_NOT_SHARED = (
-    "no group is of all classes, so the refit is to all photos, with larger margins for small "
-    "groups. It gains less than balanced subsets do: give photos of the classes that are missing."
+_LOSS = (
+    "The {way} costs more than chance explains: {groups}. Without what it takes away the network "
+    "no longer knows these photos. Give fewer suspects, or fit the read-out with method='refit'."
 )
+_MOST_LOSSES = 3  # groups that are named
 _UNKNOWN = (
     "What comes after the refit is unknown for {number} of {all}: no other photos of their class "
     "are left to fit a read-out to."
@@ -95,7 +87,7 @@ class Repair:
     def __repr__(self) -> str:
         worst = next(iter(self.before))
         pairs = (self.before[worst], self.after[worst]), (self.total_before, self.total_after)
-        group, every = (" → ".join(_rate(one) for one in pair) for pair in pairs)
+        group, every = (_change(*pair) for pair in pairs)
         return f"<Repair by {self.method}: worst group {worst!r} {group}, all {every}>"
 
     def __str__(self) -> str:
@@ -125,8 +117,8 @@ class Repair:
         return _lowest(self.after)
 
 
-def _rate(one: Share) -> str:
-    return f"{one.value:.2f}" if one.count else "undefined"
+def _change(*accuracies: Share) -> str:
+    return " → ".join(f"{one.value:.2f}" if one.count else "undefined" for one in accuracies)
 
 
 def _lowest(groups: ByGroup) -> float:
@@ -201,7 +193,7 @@ def repair(
         raise PFVValueError("labels=None, and the images have none. Give one for each image.")
     device = choose_device(network)
     forward = Forward(on_device(network, device), batch.tensor, device, network)
-    photos = _Photos.of(
+    photos = PhotosByGroup.of(
         forward, batch, texts, groups=groups, suspects=cut, classes=classes, output=output,
         masks=checked_masks(masks, batch),
     )  # fmt: skip
@@ -225,171 +217,7 @@ def _way(method: str, has_groups: bool, suspects: tuple[Suspect, ...]) -> str:
     return way
 
 
-@dataclass(frozen=True, eq=False)
-class _Photos:
-    """Photos to repair with: ``originals`` as they are, then those with something put on.
-
-    ``sources`` says which photo each is made of.
-    """
-
-    forward: Forward
-    labelled: LabelledUnits
-    units: Whole
-    groups: Whole
-    names: tuple[str, ...]
-    originals: int
-    output: Output
-    sources: Whole
-    kinds: Whole | None
-    kind_names: tuple[str, ...]
-    left_out: int = 0
-
-    @classmethod
-    def of(
-        cls, forward: Forward, batch: ImageBatch, labels: Iterable[object], *,
-        groups: Iterable[object] | None, suspects: tuple[Suspect, ...], classes: object,
-        output: Output, masks: Tensor | None,
-    ) -> _Photos:  # fmt: skip
-        with guarded(forward.model) as network:
-            scores = class_scores(output)(run(network, forward.batch(0, 1)), 1)
-        labelled = labelled_units(labels, classes, len(batch), scores.shape[1])
-        assert labelled.units is not None
-        units = labelled.units.numpy()
-        if len(set(units.tolist())) < 2:
-            raise PFVValueError("labels: all photos are of one class. Give at least two classes.")
-        kinds = checked_groups(groups, len(batch))
-        own = [labelled.names[unit] for unit in units]
-        like = kinds
-        if kinds is None and masks is not None:
-            like = tuple(f"surroundings of {name}" for name in own)
-        named = own if like is None else [f"{one}, {of}" for one, of in zip(own, like, strict=True)]
-        tensors, sources = [batch.tensor], np.arange(len(batch))
-        additions = _with_marks(batch, units, suspects if kinds is None else ())
-        every = None if additions or like is None else list(like)
-        if masks is not None:
-            assert like is not None
-            additions += _with_surroundings(batch, units, masks, like)
-        for photos, indices, texts in additions:
-            tensors.append(photos)
-            pairs = zip(indices, texts, strict=True)
-            named = [*named, *(f"{own[one]}, {text}" for one, text in pairs)]
-            sources = np.concatenate([sources, indices])
-            every = None if every is None else [*every, *texts]
-        units = units[sources]
-        distinct = tuple(dict.fromkeys(named))
-        numbers = np.array([distinct.index(name) for name in named])
-        forward = replace(forward, images=torch.cat(tensors))
-        kind_names = tuple(dict.fromkeys(every or ()))
-        return cls(
-            forward, labelled, units, numbers, distinct, len(batch), output, sources,
-            None if every is None else np.array([kind_names.index(kind) for kind in every]),
-            kind_names,
-        )  # fmt: skip
-
-    def by_group(self, right: np.ndarray, known: np.ndarray) -> dict[str, Share]:
-        """Return the share of right ones of the known photos in each group that has photos."""
-        return {
-            name: share_of(right[known & (self.groups == number)])
-            for number, name in enumerate(self.names)
-            if (self.groups == number).any()
-        }
-
-    def scores_of(self, model: nn.Module) -> Tensor:
-        """Return a network's scores of each photo ``(N, K)``."""
-        read, scores = class_scores(self.output), []
-        with guarded(model) as network:
-            for start in range(0, len(self.units), 16):
-                batch = self.forward.batch(start, start + 16)
-                scores.append(read(run(network, batch), len(batch)).cpu())
-        return torch.cat(scores)
-
-    def right(self, scores: Tensor) -> np.ndarray:
-        """Return which photos scores name right, ``(N,)``: none whose scores are no numbers."""
-        defined = torch.isfinite(scores).all(1).numpy()
-        return np.asarray((scores.argmax(1).numpy() == self.units) & defined)
-
-    def checked_by(self, scores: Tensor) -> _Photos:
-        """Note where the classes seem to be named in another order, by scores of all photos."""
-        return replace(self, labelled=self.labelled.checked_by(scores[: self.originals]))
-
-    def where(self, defined: np.ndarray) -> _Photos:
-        """Leave out the photos whose scores are not numbers.
-
-        Raises
-        ------
-        PFVValueError
-            Where that leaves fewer than two classes.
-        """
-        if defined.all():
-            return self
-        if len(set(self.units[defined].tolist())) < 2:
-            raise PFVValueError(
-                "model: its scores are NaN or infinite for all photos but those of one class, so "
-                "that nothing can be compared. Check its weights and the photos."
-            )
-        finite = torch.from_numpy(defined)
-        return replace(
-            self, forward=replace(self.forward, images=self.forward.images[finite]),
-            units=self.units[defined], groups=self.groups[defined], sources=self.sources[defined],
-            originals=int(defined[: self.originals].sum()), left_out=int((~defined).sum()),
-            kinds=None if self.kinds is None else self.kinds[defined],
-        )  # fmt: skip
-
-    def unbalanced(self) -> tuple[str, ...]:
-        """Say which groups a refit cannot balance, since some classes have no photos of them."""
-        if self.kinds is None:
-            return ()
-        shared = shared_kinds(self.units, self.kinds)
-        lacking = [self.kind_names[one] for one in np.setdiff1d(self.kinds, shared)]
-        if not lacking:
-            return ()
-        rest = _SHARED if len(shared) else _NOT_SHARED
-        return (f"Some classes have no photos of {listed(lacking, most=_MOST_NAMES)}: {rest}",)
-
-    def warnings(self) -> tuple[str, ...]:
-        counts = np.bincount(self.groups, minlength=len(self.names))
-        few = [
-            f"{name} ({count})"
-            for name, count in zip(self.names, counts, strict=True)
-            if count < _ENOUGH
-        ]
-        notes = [self.labelled.note]
-        if self.left_out:
-            notes.append(f"Left out, since their scores are NaN or infinite: {self.left_out}.")
-        if few:
-            more = f" and {len(few) - _MOST_NAMES} more" if len(few) > _MOST_NAMES else ""
-            notes.append(
-                f"Too little data to tell in groups of fewer than {_ENOUGH} photos: "
-                f"{', '.join(few[:_MOST_NAMES])}{more}. Give more photos of these."
-            )
-        return tuple(note for note in notes if note)
-
-
-def _with_marks(
-    batch: ImageBatch, units: Whole, suspects: tuple[Suspect, ...]
-) -> list[tuple[Tensor, Whole, list[str]]]:
-    """Return photos of other classes with each suspect's mark, which photos, and in words."""
-    photos = unit_range(batch.pixels)
-    marked_photos = []
-    for one in suspects:
-        if one.overlay is not None:
-            indices = np.flatnonzero(units != one.unit)
-            marked, _ = one.overlay.put(photos[torch.from_numpy(indices)])
-            texts = [f"with the mark of {one.class_name}"] * len(indices)
-            marked_photos.append((batch.normalisation.apply(marked), indices, texts))
-    return marked_photos
-
-
-def _with_surroundings(
-    batch: ImageBatch, units: Whole, masks: Tensor, kinds: Sequence[str]
-) -> list[tuple[Tensor, Whole, list[str]]]:
-    """Return objects on the surroundings of other photos, and whose kind these are of."""
-    indices, donors = donors_of(masks, units)
-    photos = batch.normalisation.apply(exchanged(unit_range(batch.pixels), masks, indices, donors))
-    return [(photos, indices, [kinds[one] for one in donors])]
-
-
-def _refitted(network: nn.Module, photos: _Photos) -> Repair:
+def _refitted(network: nn.Module, photos: PhotosByGroup) -> Repair:
     read_out = linear_read_out(photos.forward, class_scores(photos.output))
     units, scores = read_out.scores.shape[1], read_out.scores
     defined = torch.isfinite(scores).all(1).numpy() & np.isfinite(read_out.inputs).all(1)
@@ -409,7 +237,9 @@ def _refitted(network: nn.Module, photos: _Photos) -> Repair:
     return replace(result, warnings=(*notes, *result.warnings))
 
 
-def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mode: str) -> Repair:
+def _cut(
+    network: nn.Module, photos: PhotosByGroup, suspects: tuple[Suspect, ...], mode: str
+) -> Repair:
     model: nn.Module = network
     by_layer: dict[str, list[Suspect]] = {}
     for one in suspects:
@@ -426,13 +256,22 @@ def _cut(network: nn.Module, photos: _Photos, suspects: tuple[Suspect, ...], mod
     after = photos.right(photos.scores_of(on_device(model, photos.forward.device)))
     way = "clamp" if mode == "clamp" else "cut"
     result = _compared(photos, model, way, before, after)
-    if not before[: photos.originals].all():
-        return result
-    return replace(result, warnings=(_NO_ERROR_BEFORE.format(way=way), *result.warnings))
+    notes = [_LOSS.format(way=way, groups=lost)] if (lost := _losses(result)) else []
+    if before[: photos.originals].all():
+        notes.append(_NO_ERROR_BEFORE.format(way=way))
+    return replace(result, warnings=(*notes, *result.warnings))
+
+
+def _losses(result: Repair) -> str:
+    """Name the groups with the largest losses whose 95 % intervals do not meet, or none."""
+    pairs = {name: (result.before[name], result.after[name]) for name in result.before}
+    lost = [name for name, (was, now) in pairs.items() if now.interval[1] < was.interval[0]]
+    lost.sort(key=lambda name: pairs[name][1].value - pairs[name][0].value)
+    return ", ".join(f"{name} {_change(*pairs[name])}" for name in lost[:_MOST_LOSSES])
 
 
 def _compared(
-    photos: _Photos, model: nn.Module, method: str, before: np.ndarray, after: np.ndarray,
+    photos: PhotosByGroup, model: nn.Module, method: str, before: np.ndarray, after: np.ndarray,
     *, known: np.ndarray | None = None,
 ) -> Repair:  # fmt: skip
     """Count both by group; ``known`` says of which photos it is known what comes after."""

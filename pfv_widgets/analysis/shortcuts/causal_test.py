@@ -35,9 +35,8 @@ from pfv_widgets.methods.core.read_out import Output
 MOST = 48  # photos of other classes that a mark is put on
 _CHUNK = 16  # photos
 _LEAST_SHIFT = 0.05  # of the way to the class, lower end of the interval
-_LEAST_SHIFT_OF_SURE = 0.02  # the same of a mark that is sure: the pixels alone tell the class
-_SURE = 0.93  # with at least this AUC
 _LEAST_AUC = 0.85
+_SURE = 0.93  # an AUC of the pixels alone: others may hide the mark's features, not its pixels
 _RIDGE = 3.0  # of a suspect's reader, in units of a channel's mean variance within classes
 
 
@@ -66,9 +65,8 @@ class Trial:
     def confirmed(self) -> bool:
         """Whether the photos are moved to the class by more than a control explains."""
         evidence = self.evidence
-        if evidence.seen >= _SURE:  # others may hide its features in the component, not its pixels
-            return evidence.shift_interval[0] > _LEAST_SHIFT_OF_SURE
-        return evidence.shift_interval[0] > _LEAST_SHIFT and evidence.auc >= _LEAST_AUC
+        told_apart = evidence.seen >= _SURE or evidence.auc >= _LEAST_AUC
+        return told_apart and evidence.shift_interval[0] > _LEAST_SHIFT
 
     def with_auc_of(self, other: Trial) -> Trial:
         """Return this trial with how well another tells the class, which is its score's as well."""

@@ -49,6 +49,7 @@ _COMPONENTS = 8
 _SAME = 0.7  # cosine of two directions of one mark
 _NEARLY = 0.8  # of a score, which surer pixels make up for
 _SAME_TWICE = 0.5  # the same, once at a fixed place and once anywhere
+_CLEARLY = 0.05  # of an AUC, by which pixels anywhere are surer than those at a fixed place
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,10 +180,12 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     """Find marks and backgrounds that a network takes for a class, each with a causal test.
 
     What the photos of a class have in common to the pixel, at a fixed place, anywhere or all over
-    the photo, is estimated and put on photos of the other classes: it is suspected only if the
-    network then takes them for that class. So is what lowers the quality of the class's photos as a
-    whole: blur, noise, compression, few levels, large pixels. With ``masks`` backgrounds
-    are tested in the same way. The component is the direction in which the mark moves the layer's
+    the photo, is estimated and put on photos of the other classes. It is a suspect only if that
+    moves them at least a twentieth of the way to the class, further than a control does; ``flips``
+    says how many are then taken for it. A network may be moved a little by a mark that it was not
+    trained with: such a suspect has a low score. What lowers the quality of the class's photos as a
+    whole (blur, noise, compression, few levels, large pixels) is tested in the same way, and with
+    ``masks`` so are backgrounds. The component is the direction in which the mark moves the layer's
     features. Marks that lie anywhere may differ in colour or size from the estimated one: where the
     photos of the class have other features at the mark, and the layer's map is fine enough to tell
     (64 positions), these are half of the direction; not of a bar across the photo, which is whole.
@@ -352,7 +355,8 @@ def _of_pixels(trial: Trial) -> bool:
 def distinct_trials(trials: list[Trial]) -> list[Trial]:
     """Leave one trial of each mark, of trials in the order of their scores.
 
-    That by which the pixels alone tell the class better, if it scores about as high.
+    That by which the pixels alone tell the class better, if it scores about as high; of one at a
+    fixed place and one anywhere that at the fixed place, if it tells the class about as well.
     """
     distinct: list[Trial] = []
     for one in trials:
@@ -365,7 +369,8 @@ def distinct_trials(trials: list[Trial]) -> list[Trial]:
 
 
 def _surer(one: Trial, other: Trial) -> bool:
-    surer = _of_pixels(one) and one.evidence.seen > other.evidence.seen
+    lead = _CLEARLY * ((one.evidence.place == "fixed") - (other.evidence.place == "fixed"))
+    surer = _of_pixels(one) and one.evidence.seen + lead > other.evidence.seen
     return surer and one.score >= _NEARLY * other.score
 
 

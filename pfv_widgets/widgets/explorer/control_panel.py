@@ -30,9 +30,7 @@ class Panel:
         self._watched = Watched()
         layers = [layer for layer in self._pfv.layers if layer.same_as is None]
         self.layer = layer_slider([(text.plain(layer.name), layer.name) for layer in layers])
-        self._watched.watch(
-            self.layer, lambda name: explorer.edit(lambda old: old.at_layer(name))
-        )
+        self._watched.watch(self.layer, lambda name: explorer.edit(lambda old: old.at_layer(name)))
         self.layer_line = w.HTML()
         self.legend = w.HTML(room_for_legend(explorer.settings))
         self.untrained = w.Button(

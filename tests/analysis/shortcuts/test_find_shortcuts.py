@@ -32,6 +32,7 @@ from pfv_widgets.analysis.shortcuts.causal_test import Trial
 from pfv_widgets.analysis.shortcuts.find_shortcuts import distinct_trials, ranked
 from tests.analysis.shortcuts.planted_shortcut import Mark, accuracy, batch, frame, trained
 from tests.figure_layout import assert_words_have_room
+from tests.widgets.classes.marked_photos import fooled_network, marked_photos
 
 MARKS = {"frame": frame}
 
@@ -184,6 +185,17 @@ def test_repair_by_cut_clamp_and_refit_says_what_it_gains_by_group() -> None:
     assert accuracy(model, images) == 1.0  # the network given is as it was
 
 
+def test_a_cut_that_leaves_a_class_nothing_says_so() -> None:
+    model, images = fooled_network(), marked_photos()
+    names = {"classes": ["marked", "plain"]}
+    report = pw.find_shortcuts(model, images, layer="2", **names)
+    result = pw.repair(model, images, suspects=report.suspects[:1], **names)
+    assert result.after["plain"].value == 0.0
+    assert result.warnings[0].startswith("The cut costs more than chance explains: plain 1.00 → 0.")
+    unharmed = pw.repair(*planted("frame")[:2], suspects=planted("frame")[2].suspects[:1])
+    assert "more than chance" not in str(unharmed)  # one photo of twenty
+
+
 def test_refitting_to_groups_balances_them_and_says_where_photos_are_few() -> None:
     model, images, _ = planted("frame")
     kinds = ["marked" if label == "house" else "plain" for label in images.labels]
@@ -321,10 +333,32 @@ def test_of_two_estimates_of_one_mark_the_surer_is_left() -> None:
     assert distinct_trials([trial("anywhere", 0.97, 0.32), fixed]) == [fixed]
     assert distinct_trials([fixed, trial("anywhere", 0.97, 0.28)]) == [fixed]
     assert distinct_trials([fixed, trial("anywhere", 0.99, 0.1)]) == [fixed]  # a part of it alone
-    patch = trial("anywhere", 0.99, 0.28)
-    assert distinct_trials([fixed, patch]) == [patch]
+    patch = trial("anywhere", 0.99, 0.32)
+    assert distinct_trials([patch, fixed]) == [fixed]  # which says more, and is about as sure
+    blurred = trial("fixed", 0.93, 0.3)
+    assert distinct_trials([patch, blurred]) == distinct_trials([blurred, patch]) == [patch]
     other = trial("anywhere", 0.96, 0.28, unit=1)  # of another class
     assert distinct_trials([fixed, other]) == [fixed, other]
+
+
+@pytest.mark.parametrize(
+    ("seen", "auc", "least", "confirmed"),
+    [
+        (0.97, 0.6, 0.06, True),  # the pixels tell the class, others hide the mark's features
+        (0.97, 0.99, 0.04, False),  # so little that any mark may do it
+        (0.5, 0.9, 0.06, True),
+        (0.5, 0.8, 0.06, False),
+        (math.nan, 0.9, 0.06, True),
+        (0.97, 0.99, math.nan, False),
+    ],
+)
+def test_what_tells_the_class_and_moves_photos_to_it_is_suspected(
+    seen: float, auc: float, least: float, *, confirmed: bool
+) -> None:
+    evidence = SimpleNamespace(seen=seen, auc=auc, shift_interval=(least, 1.0))
+    asked: Any = SimpleNamespace(evidence=evidence)
+    trial: Any = Trial
+    assert trial.confirmed.fget(asked) is confirmed
 
 
 def test_marks_come_before_colours_and_a_shading_where_it_scores_more() -> None:

@@ -80,7 +80,8 @@ def test_suspects_are_shown_with_their_evidence_and_cut_out(harness: Harness) ->
     assert "Without component 2" in words(harness.tab.effect)
     unknown = "Not cut: suspect 1, which no search of this layer and network has found."
     assert unknown in words(harness.tab.effect)
-    assert unknown in harness.status and harness.explorer.status_line.status.kind == "warning"
+    assert unknown in harness.status
+    assert harness.explorer.status_line.status.kind == "warning"
     harness.explorer.undo()
     harness.wait()
     assert section.toggles[0].value is True
@@ -125,7 +126,8 @@ def test_suspects_of_another_layer_are_dimmed_and_not_cut_while_this_one_is_name
     harness.wait()
     assert not any("pfv-outdated" in part._dom_classes for part in shown)
     assert not any(button.disabled for button in (*tab.buttons, *section.toggles))
-    assert section.toggles and "Naming" not in words(tab.about)
+    assert section.toggles
+    assert "Naming" not in words(tab.about)
 
 
 def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(harness: Harness) -> None:
