@@ -31,7 +31,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
-from pfv_widgets.parameters import suggestion
+from pfv_widgets.parameters import listed, suggestion
 from pfv_widgets.validation import checked_images, number, whole_number
 
 if TYPE_CHECKING:
@@ -145,6 +145,10 @@ class Tracker:
         }
         self._start: dict[str, LayerView] = {}
         self._last: dict[str, tuple[Tensor, Tensor]] = {}  # features and scores
+
+    def __repr__(self) -> str:
+        layers = listed(self.layers, most=3)
+        return f"<Tracker: {len(self.names)} snapshots of {layers}, {len(self.images)} photos>"
 
     @property
     def names(self) -> tuple[str, ...]:

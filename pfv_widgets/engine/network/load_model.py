@@ -46,11 +46,18 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
             f"weights='random': the network {name!r} comes with its trained weights alone. Name a "
             "network of torchvision, or leave weights out."
         )
+    is_path = weights not in (None, "default", "random")
+    if is_path and not Path(weights or "").expanduser().exists():
+        raise PFVValueError(
+            f"weights={str(weights)!r}: there is no such file; give 'default', 'random' or the "
+            "path of a state dict that torch.save wrote."
+        )
     spec = ALIASES.get(name, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = _from_factory(spec) if ":" in spec else _of_torchvision(spec, weights)
-    if weights not in (None, "default", "random"):
+    if is_path:
+        assert weights is not None
         load_weights(model, weights)
     return model.eval()
 

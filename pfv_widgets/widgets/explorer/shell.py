@@ -117,6 +117,11 @@ class Shell(w.VBox, Generic[S]):
 
     # What all explorers have
 
+    def __repr__(self) -> str:
+        """Return the settings that are not the default, and what the status line says."""
+        changed = ", ".join(f"{name}={one!r:.40}" for name, one in self.settings.changed().items())
+        return f"<{type(self).__name__}: {changed or 'default settings'}; {self.status.message}>"
+
     def stop(self) -> None:
         """Stop what is being computed; what is shown stays."""
         self._stops += 1

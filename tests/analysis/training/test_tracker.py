@@ -167,6 +167,12 @@ def test_a_training_is_saved_as_an_animation_or_a_figure(
         pw.track(tiny(), blobs(2), device="cpu").save(tmp_path / "none.gif")
 
 
+def test_printed_it_counts_what_it_holds(trained_tracker: pw.Tracker) -> None:
+    number, photos = len(trained_tracker.names), len(trained_tracker.images)
+    assert repr(trained_tracker).startswith(f"<Tracker: {number} snapshots of '")
+    assert repr(trained_tracker).endswith(f", {photos} photos>")
+
+
 def test_bad_input_is_named(trained_tracker: pw.Tracker) -> None:
     model, images = tiny(), blobs(2)
     with pytest.raises(PFVValueError, match="'stem' is not in this network"):

@@ -229,7 +229,7 @@ def write_zip(path: Path) -> None:
         (lambda path: torch.save({}, path), "holds a dict"),
         (lambda path: torch.save({"epoch": 3}, path), "'epoch' are no tensors"),
         (lambda path: path.mkdir(), "folder"),
-        (lambda _: None, "no such file"),
+        (lambda _: None, "no such file; give 'default', 'random' or the path"),
     ],
 )
 def test_unusable_checkpoint_names_file_and_cause(

@@ -113,6 +113,15 @@ def test_start_settings_reach_the_controls(open_explorer: Open) -> None:
     assert "3 of 4 images are used to find the colours." in explorer.tabs["Batch"].summary.value
 
 
+def test_printed_an_explorer_names_its_settings_and_what_it_says(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(explorer.settings, opacity=0.5)
+    assert explorer.wait(60)
+    shown = repr(explorer)
+    assert shown.startswith("<PFVExplorer: layer='")
+    assert "opacity=0.5; " in shown
+    assert shown.endswith(f"{explorer.status.message}>")
+
+
 def test_only_another_layer_runs_the_network(explorer: PFVExplorer) -> None:
     assert explorer.wait(60)
     with counted(explorer.pfv.model) as calls:
