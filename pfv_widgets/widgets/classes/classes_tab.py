@@ -175,7 +175,7 @@ class ClassesTab:
                 self.about.value = text.status(self._problem, kind="warning")
             return
         with self._lock:
-            if self._problem == _STOPPED or (self._is_of_another_layer and not self._problem):
+            if self._problem == _STOPPED or (self._result is None and not self._problem):
                 self.about.value = text.hint(_HOW_TO) + text.status(_NAMING, kind="busy")
         try:
             found = self._find(settings)
@@ -193,12 +193,14 @@ class ClassesTab:
             with self._lock:
                 self._problem, self._stopped = _STOPPED, settings
                 self.about.value = text.status(self._problem, kind="warning")
+                self._dim()
             self._say("Stopped.", "warning")
             return
         except Exception as error:
             with self._lock:
                 self._problem = named(error)
                 self.about.value = text.status(self._problem, kind="warning")
+                self._dim()
                 self._offer(error.instead if isinstance(error, UnusedLayerError) else None)
             self._fail(error)  # each time: the status line said that components are being named
             return
@@ -228,16 +230,14 @@ class ClassesTab:
         if layer is not None:
             self._edit(lambda old: old.at_layer(layer))
 
-    @property
-    def _is_of_another_layer(self) -> bool:
-        """Whether what is on show is not of the layer of the settings, or nothing is."""
-        return self._result is None or self._layer != self._settings.layer
-
     def _dim(self) -> None:
-        """Show that components and suspects are of another layer, where they cannot be cut."""
-        outdated = self._result is not None and self._is_of_another_layer
-        for part in (self.photo, self.rows, self.effect, self.class_view, self.shortcuts.list):
+        """Show where components and suspects are of another layer, and cannot be cut."""
+        outdated = self._result is not None and self._layer != self._settings.layer
+        parts = self.photo, self.rows, self.effect, self.class_view, self.shortcuts.list
+        for part in parts:
             (part.add_class if outdated else part.remove_class)("pfv-outdated")
+        told = outdated and not self._problem
+        (self.about.add_class if told else self.about.remove_class)("pfv-outdated")
         for button in self.buttons:
             button.disabled = outdated
         self.shortcuts.enable(not outdated)

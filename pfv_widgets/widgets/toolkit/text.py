@@ -217,4 +217,5 @@ def _score(number: int, value: str, visible: bool) -> str:
 
 def heading(text: str) -> str:
     """Return the title of a group of controls."""
-    return f'<div class="pfv-heading" style="font-weight:600;margin-top:4px">{safe(text)}</div>'
+    style = "font-weight:600;margin-top:4px;padding:5px 0;line-height:1.35"
+    return f'<div class="pfv-heading" style="{style}">{safe(text)}</div>'

@@ -127,7 +127,29 @@ def test_suspects_of_another_layer_are_dimmed_and_not_cut_while_this_one_is_name
     assert not any("pfv-outdated" in part._dom_classes for part in shown)
     assert not any(button.disabled for button in (*tab.buttons, *section.toggles))
     assert section.toggles
-    assert "Naming" not in words(tab.about)
+    assert "pfv-outdated" not in tab.about._dom_classes
+
+
+def test_why_a_layer_cannot_be_named_is_not_dimmed(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab, find = harness.tab, harness.tab._find
+
+    def fail(settings: pw.Settings) -> ComponentClasses:
+        if settings.layer == "0":
+            raise pw.PFVValueError("layer: nothing follows it.")
+        return find(settings)
+
+    monkeypatch.setattr(tab, "_find", fail)
+    harness.explorer.edit(lambda old: old.at_layer("0"))
+    harness.wait()
+    assert "nothing follows it" in words(tab.about)
+    assert "pfv-outdated" not in tab.about._dom_classes
+    assert "pfv-outdated" in tab.rows._dom_classes
+    harness.explorer.undo()
+    harness.wait()
+    assert "At 2, " in words(tab.about)
+    assert "pfv-outdated" not in tab.rows._dom_classes
 
 
 def test_suspects_of_the_network_as_it_was_are_gone_after_more_training(harness: Harness) -> None:
