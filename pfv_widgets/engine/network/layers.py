@@ -74,8 +74,8 @@ class LayerListing:
     channels_last
         Whether the images that ran had their channels last in memory.
     mixing
-        Names of layers that normalise by the images that run together, as a ``BatchNorm`` without
-        running statistics does.
+        Names of layers whose maps of one image depend on the images that run with it, as those of a
+        ``BatchNorm`` without running statistics do.
     """
 
     layers: tuple[Layer, ...]
@@ -124,7 +124,7 @@ class LayerListing:
         until = {name, *(layer.name for layer in self._before(name))}
         if mixed := [one for one in self.mixing if one in until]:
             messages.append(
-                f"{mixed[0]} normalises by the images that run together, so that those beside a "
+                f"{mixed[0]} depends on all images that run together, so that those beside a "
                 "photo change its picture, and so does chunk_size."
             )
         chain = {layer.shape[1:] for layer in self.chain(name)} | {self[name].shape[1:]}

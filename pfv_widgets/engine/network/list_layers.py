@@ -39,6 +39,7 @@ from pfv_widgets.engine.network.position_check import Answer, PositionCheck
 from pfv_widgets.engine.network.repeated_calls import tested_instead
 from pfv_widgets.errors import PFVError, PFVValueError
 
+_SAMPLE = 256  # values by which outputs are compared
 _PASSIVE = ("Dropout", "Dropout2d", "Identity", "StochasticDepth")
 
 Layouts = Mapping[CallKey, Sequence[Layout]]
@@ -70,7 +71,8 @@ def _list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     modules = {name: module for name, module in modules.items() if name not in refused}
     network = WatchedNetwork(model, modules, run)
     calls, result = network.record(batch)
-    call_of, without_map = _sort_out(calls, _verdicts(network, batch, calls))
+    mixing_calls: set[CallKey] = set()
+    call_of, without_map = _sort_out(calls, _verdicts(network, batch, calls, mixing_calls))
     ran = {call.base for call in calls}
     refused |= without_map | {
         name: "did not run in the forward pass. Choose a layer with feature maps."
@@ -86,7 +88,11 @@ def _list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     default = last
     if auxiliary:
         default = same[choose_default(call_of, calls, result, auxiliary).name]
-    mixing = tuple(layer.name for layer, call in call_of.items() if _mixes(call.module))
+    mixing = tuple(
+        layer.name
+        for layer, call in call_of.items()
+        if call.key in mixing_calls or _mixes(call.module)
+    )
     listing = LayerListing(layers, default, last, refused, scripted=scripted, mixing=mixing)
     by_name = {layer.name: call for layer, call in call_of.items()}
     maps = {
@@ -163,16 +169,21 @@ def _sort_out(
     return call_of, refused
 
 
-def _verdicts(network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall]) -> list[Verdict]:
-    """Return for each call how its output is laid out, or why it is no map."""
+def _verdicts(
+    network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall], mixing: set[CallKey]
+) -> list[Verdict]:
+    """Return for each call how its output is laid out, or why it is no map.
+
+    Calls that are seen to depend on the other images of the batch are added to ``mixing``.
+    """
     refusals = [refusal(call.output, len(batch)) for call in calls]
     spatial = [call for call, reason in zip(calls, refusals, strict=True) if reason is None]
     if _is_plain(spatial, batch):
         return [(Layout(), True) if reason is None else reason for reason in refusals]
     layouts = _possible_layouts(spatial, batch)
-    shapes = {call.key: _tensor(call).shape for call in spatial}
     tested = tested_instead(network.modules, spatial, layouts, batch)
-    answers = _answers(network, batch[:1], layouts, tested, shapes)
+    answers = _answers(network, batch[:1], layouts, tested, spatial, mixing=mixing)
+    shapes = {call.key: _tensor(call).shape for call in spatial}
     grids = {
         _grid(layout, shapes[key])
         for key, of_call in answers.items()
@@ -256,12 +267,16 @@ def _answers(
     image: Tensor,
     layouts: Layouts,
     tested: Mapping[CallKey, CallKey],
-    shapes: Mapping[CallKey, torch.Size],
+    calls: Sequence[ModuleCall],
+    *,
+    mixing: set[CallKey],
 ) -> Answers:
     """Change the picture and return how each output answers in each layout it may have.
 
     None stands for outputs that do not follow the number of images; what is missing did not run.
+    ``mixing`` gets the calls whose output of the picture is another one beside other pictures.
     """
+    call_of = {call.key: call for call in calls}
     end = [key for key, instead in tested.items() if key == instead][-1:]
     position_test = PositionCheck(image)
     answers: dict[CallKey, Sequence[Answer | None] | None] = {}
@@ -271,19 +286,30 @@ def _answers(
         nonlocal last
         if key not in layouts:
             return
-        if not isinstance(output, Tensor) or output.shape != (4, *shapes[key][1:]):
+        call = call_of[key]
+        if not isinstance(output, Tensor) or output.shape != (4, *_tensor(call).shape[1:]):
             answers[key] = None
         elif last and last[0] is output and last[1:3] == (output._version, layouts[key]):
             answers[key] = last[3]  # a container that returns what its last module gave
         else:
             answers[key] = [position_test.answer_of(lay.maps(output)) for lay in layouts[key]]
             last = (output, output._version, layouts[key], answers[key] or ())
+            if call.result is not None and not _is_alike(output[0], call.result[0]):
+                mixing.add(key)
         if [key] == end:
             raise StopForward
 
     with suppress(PFVError):  # a network made for one batch size: everything stays open
         run_captured(lambda: network.watch(position_test.pictures, test))
     return {key: answers[instead] for key, instead in tested.items() if instead in answers}
+
+
+def _is_alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two outputs of one picture are the same but for rounding, at some of its values."""
+    step = max(1, one.numel() // _SAMPLE)
+    sample, same = (output.flatten()[::step].double() for output in (one, other))
+    tolerance = torch.finfo(one.dtype).eps ** 0.5 * float(same.abs().amax())
+    return not float((sample - same).abs().amax()) > tolerance  # NaN says nothing
 
 
 def _verdict(

@@ -329,5 +329,33 @@ def test_normalisation_by_the_images_that_run_together_is_told_behind_it() -> No
     assert listing.warnings("0") == ()
     for name in ("1", "2"):
         (message,) = listing.warnings(name)
-        assert message.startswith("1 normalises by the images that run together")
+        assert message.startswith("1 depends on all images that run together")
     assert not listing_of(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).eval()).mixing
+
+
+class Mixed(nn.Module):
+    """Tokens ``(N, T, C)``, each with the mean over an axis."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens + tokens.mean(self.axis, keepdim=True)
+
+
+def test_a_block_that_mixes_the_images_is_told_behind_it() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, CHANNELS, 4, 4),
+        Function(tokens_of),
+        nn.LayerNorm(CHANNELS),
+        Mixed(0),
+        nn.LayerNorm(CHANNELS),
+    )
+    listing = listing_of(network)
+    assert listing.mixing[0] == "3"
+    assert listing.warnings("2") == ()
+    for name in ("3", "4"):
+        (message,) = listing.warnings(name)
+        assert message.startswith("3 depends on all images that run together")
+    assert not listing_of(nn.Sequential(*network[:3], Mixed(1))).mixing

@@ -159,7 +159,7 @@ def test_statistics_that_the_forward_pass_gathers_stay_as_they_were() -> None:
     network = Adapting().eval()
     pfv = PFV(network, blobs(3), device="cpu")
     (warning,) = (one for one in pfv.render(layer="norm").warnings if "together" in one)
-    assert warning.startswith("norm normalises by the images that run together")
+    assert warning.startswith("norm depends on all images that run together")
     assert "together" not in " ".join(pfv.render(layer="conv").warnings)
     assert int(network.norm.num_batches_tracked) == 0
     assert not network.norm.running_mean.any()
