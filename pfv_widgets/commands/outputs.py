@@ -99,7 +99,8 @@ class Outputs:
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
         with self.writing() as folder:
             (folder / RECORD).write_text(text + "\n", "utf-8")
-            for name in self.former - set(files):
+            written = set(files)
+            for name in (self.former | {OVERVIEW}) - (written and {*written, OVERVIEW}):
                 (folder / name).unlink(missing_ok=True)
 
 

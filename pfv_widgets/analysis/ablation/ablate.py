@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -14,7 +13,7 @@ from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
 from pfv_widgets.engine.network.feature_layout import LAYOUTS, Layout, possible_layouts
 from pfv_widgets.engine.network.layers import unknown_layer
-from pfv_widgets.engine.network.model_guard import clean_name, guarded, unwrap
+from pfv_widgets.engine.network.model_guard import clean_name, copied, guarded, unwrap
 from pfv_widgets.engine.network.module_calls import tensors_in
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.settings import CUT_MODES
@@ -84,6 +83,11 @@ def ablate(
     indices = () if more and nothing else checked_components(entries, basis)
     if mode not in MODES:
         raise PFVValueError(f"mode={mode!r:.60}: choose one of {', '.join(map(repr, MODES))}.")
+    if layout is not None and not isinstance(layout, Layout):
+        raise PFVTypeError(
+            f"layout={layout!r:.60}: expected a layer's layout, such as pfv.layer(name).layout, or "
+            "None."
+        )
     name = _checked_layer(network, layer, basis)
     _same_layer(more, name, basis)
     sides = checked_signs(signs, len(indices))
@@ -92,14 +96,7 @@ def ablate(
     directions, readers = _directions(signed, basis, more)
     if mode == "project":
         _something_left(network, name, basis, directions)
-    try:
-        own = copy.deepcopy(network)
-    except (RuntimeError, TypeError) as error:
-        raise PFVValueError(
-            f"model: it could not be copied ({str(error).splitlines()[0]:.120}). Give a network "
-            "whose parameters are leaves, such as one that was just loaded."
-        ) from error
-    return Ablated(own, name, basis.mean, directions, readers, mode=mode, layout=layout)
+    return Ablated(copied(network), name, basis.mean, directions, readers, mode=mode, layout=layout)
 
 
 class Ablated(nn.Module):

@@ -46,6 +46,10 @@ class ClassBasis:
     contributions: Tensor
     maps: Tensor
 
+    def __repr__(self) -> str:
+        photos, number = self.contributions.shape
+        return f"<ClassBasis of class {self.unit}: {number} components, {photos} photos>"
+
 
 def class_basis(part: PartialForward, unit: int, components: int) -> ClassBasis:
     """Decompose the pooled features times the weights of class ``unit``.

@@ -28,7 +28,7 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.read_out import Output
-from pfv_widgets.validation import whole_number
+from pfv_widgets.validation import function_or_none, whole_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -306,9 +306,10 @@ def component_classes(
         an output without classes, and labels that are none of the classes.
     """
     steps, done = whole_number("steps", steps, 1), 0
+    report = function_or_none("on_progress", on_progress, "a function of a Progress") or silent
 
     def progress() -> None:
-        on_progress(Progress(_NAMING, done, steps, "steps"))
+        report(Progress(_NAMING, done, steps, "steps"))
 
     def count() -> None:
         nonlocal done

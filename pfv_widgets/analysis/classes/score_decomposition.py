@@ -18,7 +18,8 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.errors import PFVError
 
 STEPS = 8
-_EXACT = 1e-4  # of the largest score: rounding of float32 in sums over positions
+_EXACT = 1e-4  # of the largest change of a score
+_ROUNDING = 3e-6  # of the largest score: of float32 in sums over positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,8 @@ def split_scores(
         total = part.scores - baseline
         directions = basis.components.to(centred)
         parts = [_part(centred, one) for one in directions]
-        scale = _EXACT * float(torch.cat([part.scores, baseline]).abs().max())
+        largest = torch.cat([part.scores, baseline]).abs().max()
+        scale = float(_EXACT * total.abs().max() + _ROUNDING * largest)
         mirrored = part.run(mean - centred) - baseline
         shares = None
         if bool(((total + mirrored).abs() <= scale).all()):

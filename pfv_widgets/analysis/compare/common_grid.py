@@ -70,9 +70,10 @@ def chosen_layers(network: ComparedNetwork, layers: Layers) -> tuple[Layer, ...]
     legal = "names of layers, or {network: names}"
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise PFVTypeError(f"layers={layers!r:.200}: expected {legal}.")
-    unique = list(dict.fromkeys(names))
-    if not unique or not all(isinstance(name, str) for name in unique):
+    several = list(names)
+    if not several or not all(isinstance(name, str) for name in several):
         raise PFVValueError(f"layers={layers!r:.200}: expected {legal}, at least one.")
+    unique = dict.fromkeys(several)
     try:
         return tuple(network.listing[name] for name in unique)
     except PFVValueError as error:

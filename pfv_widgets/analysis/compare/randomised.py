@@ -9,10 +9,13 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from pfv_widgets.engine.network.block_order import Block, find_blocks
 from pfv_widgets.engine.network.capture import modules_by_name
@@ -24,6 +27,7 @@ from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import whole_number
 
 TRAINED = "trained"
+_POWER_STEPS = 15  # as many as a spectral norm takes when it is made
 _METHODS = ("reset_parameters", "_reset_parameters", "_init_weights", "init_weights")
 _Tensors = dict[tuple[str, str], Tensor]  # (module, tensor) → numbers
 
@@ -60,7 +64,7 @@ def randomised(model: nn.Module, seed: int = 0) -> LazyNetworks:
     Blocks are found as :func:`pfv_widgets.engine.network.block_order.find_blocks` says, and weights
     are drawn as the modules' own ``reset_parameters`` (or ``_reset_parameters``, ``_init_weights``)
     draws them, with the running statistics of BatchNorm reset. Parameters that no such method
-    touches are shuffled.
+    touches are shuffled. A spectral norm is that of the new weights.
 
     Examples
     --------
@@ -116,6 +120,8 @@ class _Cascade:
                 _initialise(modules[module])
             for (module, name), values in trained.items():
                 _shuffle_unless_drawn(modules[module], name, values)
+            for module in block.modules:
+                _measure_norms(modules[module])
         return {
             (module, name): _tensors(modules[module])[name].detach().to(values.device)
             for (module, name), values in trained.items()
@@ -190,6 +196,21 @@ def _initialise(module: nn.Module) -> None:
             with suppress(Exception):  # the user's code; what it did not draw is shuffled
                 method()
                 return
+
+
+def _measure_norms(module: nn.Module) -> None:
+    """Let a spectral norm find the largest singular value of new weights."""
+    if isinstance(module, ParametrizationList):
+        module.train()
+        for _ in range(_POWER_STEPS):
+            module()
+        module.eval()
+    old: list[Any] = [
+        one for one in module._forward_pre_hooks.values() if isinstance(one, SpectralNorm)
+    ]
+    for hook in old:
+        for _ in range(_POWER_STEPS):
+            hook.compute_weight(module, do_power_iteration=True)
 
 
 def _takes_nothing(method: object) -> bool:

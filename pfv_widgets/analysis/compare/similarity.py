@@ -27,7 +27,7 @@ from pfv_widgets.engine.network.named_models import NamedModels, named_models
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.parameters import listed
-from pfv_widgets.validation import whole_number
+from pfv_widgets.validation import function_or_none, whole_number
 
 _FEW_PHOTOS = 8
 _ROWS = 64  # of the kernels that are in float64 at a time
@@ -103,7 +103,7 @@ def similarity(
         whole_number("components", components, 1),
         whole_number("shuffles", shuffles, 1),
         whole_number("seed", seed),
-        on_progress or silent,
+        function_or_none("on_progress", on_progress, "a function of a Progress") or silent,
     )
     chunk_size = whole_number("chunk_size", chunk_size, 1)
     named = _two_networks(models)

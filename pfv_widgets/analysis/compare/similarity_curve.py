@@ -32,7 +32,7 @@ from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.parameters import suggestion
-from pfv_widgets.validation import whole_number
+from pfv_widgets.validation import function_or_none, whole_number
 
 _LONGEST = 96  # pixels of the heatmaps that are compared
 
@@ -159,6 +159,7 @@ def similarity_curve(
     random copy of it the plain one is .2 to .5, as much as that of the heatmaps of other photos.
     """
     settings = settings_of(settings, changes)
+    report = function_or_none("on_progress", on_progress, "a function of a Progress") or silent
     networks = _in_order(models)
     start = next(iter(networks)) if fixed is None else fixed
     if start not in networks:
@@ -170,7 +171,7 @@ def similarity_curve(
     used = replace(settings, layer=reference.settings.layer)
     points = []
     for done, name in enumerate(networks):
-        (on_progress or silent)(Progress("Comparing networks", done, len(networks), "networks"))
+        report(Progress("Comparing networks", done, len(networks), "networks"))
         try:
             with visit.view(name, start, used, named=settings.layer is not None) as view:
                 points.append(compare_views(name, reference, view))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,7 +15,7 @@ from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import guarded, isolated, run
 from pfv_widgets.engine.network.partial_forward import PartialForward, Read
 from pfv_widgets.errors import PFVError, PFVValueError
-from pfv_widgets.methods.core.read_out import Output, chosen_output, vector
+from pfv_widgets.methods.core.read_out import Output, chosen_output, outputs_of, vector
 
 _WITHOUT_SCORES = (
     "Give a network that ends in its read-out, or say which output holds its class scores (output=)"
@@ -121,14 +121,17 @@ def _last_on_the_way(
 
 
 def unused_layers(forward: Forward, layers: Sequence[Layer]) -> list[Layer]:
-    """Return the layers of which nothing depends that the network returns, scores or not."""
+    """Return the layers of which nothing depends that the network returns, scores or not.
+
+    None where it returns nothing that has a row for each image.
+    """
     try:
         used = _reached(forward, layers, _everything)
     except (PFVError, RuntimeError, IndexError):  # no gradient runs: each is tried by itself
         used = []
     few = replace(forward, images=forward.images[:2])
-    rest = [one for one in layers if one not in used]
-    return [one for one in rest if not _depends(PartialForward(few, one, _everything))]
+    parts = ((one, PartialForward(few, one, _everything)) for one in layers if one not in used)
+    return [one for one, part in parts if part.scores.numel() and not _depends(part)]
 
 
 def _everything(value: object, count: int) -> Tensor:
@@ -136,8 +139,7 @@ def _everything(value: object, count: int) -> Tensor:
     if isinstance(value, Tensor):
         rows = value.ndim > 0 and len(value) == count
         return value.reshape(count, -1).float() if rows else value.new_zeros(count, 0)
-    several = value if isinstance(value, tuple | list) else ()
-    inside = value.values() if isinstance(value, Mapping) else several
+    inside = outputs_of(value).values()
     parts = [part for one in inside if (part := _everything(one, count)).numel()]
     return torch.cat(parts, 1) if parts else torch.zeros(count, 0)
 

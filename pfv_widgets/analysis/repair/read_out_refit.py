@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,10 +14,11 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from pfv_widgets.engine.network.capture import for_this_thread, hooked, modules_by_name
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import guarded, run
+from pfv_widgets.engine.network.model_guard import copied, floating_dtype, guarded, run
 from pfv_widgets.engine.network.partial_forward import Read
 from pfv_widgets.errors import PFVValueError
 
@@ -108,12 +108,13 @@ def _moves(module: nn.Module, network: nn.Module, photo: Tensor, read: Read) -> 
         moved = read(run(network, photo), 1)
     finally:
         handle.remove()
-    return _equal(moved, scores + 1)
+    weight = next(module.parameters(), scores)  # half precision rounds what is added
+    return _equal(moved, scores + 1, 4 * torch.finfo(weight.dtype).eps)
 
 
-def _equal(values: Tensor, scores: Tensor) -> bool:
-    shaped = values.shape == scores.shape
-    return shaped and torch.allclose(values.to(scores), scores, equal_nan=True)
+def _equal(values: Tensor, scores: Tensor, tolerance: float = 0.0) -> bool:
+    shaped, rtol = values.shape == scores.shape, max(tolerance, 1e-5)
+    return shaped and torch.allclose(values.to(scores), scores, rtol, tolerance or 1e-8, True)
 
 
 def refitted_weights(
@@ -334,10 +335,26 @@ def held_out_predictions(
 
 
 def with_read_out(model: nn.Module, name: str, weight: Numbers, bias: Numbers) -> nn.Module:
-    """Return a copy of a network whose linear layer has other weights."""
-    new = copy.deepcopy(model)
+    """Return a copy of a network whose linear layer has other weights.
+
+    A layer whose weights are made of others before it runs, as by weight normalisation or pruning,
+    is replaced by a plain one.
+
+    Raises
+    ------
+    PFVValueError
+        Where the network cannot be copied.
+    """
+    new = copied(model)
     layer = modules_by_name(new)[name]
     assert isinstance(layer, nn.Linear)
+    if not {"weight", "bias"} <= layer._parameters.keys() or parametrize.is_parametrized(layer):
+        plain = nn.Linear(weight.shape[1], len(weight)).to(layer.weight).train(layer.training)
+        for parent in list(new.modules()):
+            for key, part in parent._modules.items():
+                if part is layer:
+                    parent._modules[key] = plain
+        layer = plain
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight))
         if layer.bias is None:
@@ -345,3 +362,41 @@ def with_read_out(model: nn.Module, name: str, weight: Numbers, bias: Numbers) -
         else:
             layer.bias.copy_(torch.from_numpy(bias))
     return new
+
+
+def check_read_out(
+    forward: Forward, model: nn.Module, read: Read, scores: Tensor, fitted: Numbers
+) -> None:
+    """Raise where a refitted network gives other scores than the fit says.
+
+    Parameters
+    ----------
+    forward, read
+        The images of the network that was given, and what reads its scores.
+    model
+        The refitted network, on the device of the images.
+    scores
+        Of the network that was given, ``(n, K)`` for the first images.
+    fitted
+        What the refitted read-out gives for them, ``(n, K)``.
+
+    Raises
+    ------
+    PFVValueError
+        Unless the network that was given gives other scores each time.
+    """
+    tolerance = torch.finfo(floating_dtype(model)).eps ** 0.5
+
+    def gives(network: nn.Module, expected: Tensor) -> bool:
+        with guarded(network) as own:
+            given = read(run(own, forward.batch(0, len(expected))), len(expected)).cpu().double()
+        usual = expected.abs() < abs(NEVER) / 2
+        largest = float(torch.where(usual, expected, 0).abs().max())
+        return torch.allclose(given[usual], expected[usual], tolerance, tolerance * largest)
+
+    if not gives(model, torch.from_numpy(fitted)) and gives(forward.model, scores.double()):
+        raise PFVValueError(
+            "model: with other weights in its last nn.Linear its scores are not those of the fit: "
+            "the weights are used elsewhere as well, or made anew in each pass. Use method='cut', "
+            "or give the layer weights of its own."
+        )

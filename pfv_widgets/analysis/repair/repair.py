@@ -19,6 +19,7 @@ from pfv_widgets.analysis.core.suspects import Suspect, checked_suspects
 from pfv_widgets.analysis.repair.photos_by_group import PhotosByGroup
 from pfv_widgets.analysis.repair.read_out_refit import (
     UNKNOWN,
+    check_read_out,
     held_out_predictions,
     linear_read_out,
     refitted_weights,
@@ -48,6 +49,7 @@ _LOSS = (
     "The {way} costs more than chance explains: {groups}. Without what it takes away the network "
     "no longer knows these photos. Give fewer suspects, or fit the read-out with method='refit'."
 )
+_CHECKED = 8  # photos that a refitted network is checked with
 _MOST_LOSSES = 3  # groups that are named
 _UNKNOWN = (
     "What comes after the refit is unknown for {number} of {all}: no other photos of their class "
@@ -227,6 +229,11 @@ def _refitted(network: nn.Module, photos: PhotosByGroup) -> Repair:
     weight, bias = refitted_weights(inputs, *grouped, photos.kinds)
     before = photos.right(scores[torch.from_numpy(defined)])
     model = with_read_out(network, read_out.name, weight, bias)
+    few = slice(_CHECKED)
+    check_read_out(
+        photos.forward, on_device(model, photos.forward.device), class_scores(photos.output),
+        scores[torch.from_numpy(defined)][few], inputs[few] @ weight.T + bias,
+    )  # fmt: skip
     result = _compared(
         photos, model, "refit", before, np.asarray(predicted == photos.units),
         known=np.asarray(predicted != UNKNOWN),

@@ -40,6 +40,7 @@ from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.read_out import Output
 from pfv_widgets.parameters import listed
+from pfv_widgets.validation import function_or_none
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -234,7 +235,8 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         )
     pfv = PFV(model, batch)
     forward, shape = pfv.store.forward, pfv.layer(layer)
-    progress = _SearchProgress(on_progress, len(batch))
+    listener = function_or_none("on_progress", on_progress, "a function of a Progress")
+    progress = _SearchProgress(listener or silent, len(batch))
     if layer is None:
         shape, part = scores_from_last_used_layer(
             forward, shape, pfv.layers, output, check=progress

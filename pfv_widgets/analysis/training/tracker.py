@@ -32,7 +32,7 @@ from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import listed, suggestion
-from pfv_widgets.validation import checked_images, number, whole_number
+from pfv_widgets.validation import checked_images, function_or_none, number, whole_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -187,6 +187,7 @@ class Tracker:
             raise PFVTypeError(f"name={name!r:.80}: expected a text, such as 'epoch 3'.")
         if name in self._metrics:
             raise PFVValueError(f"name={name!r}: this snapshot exists. Give each its own name.")
+        function_or_none("on_progress", on_progress, "a function of a Progress")
         checked = {key: _metric(key, value) for key, value in metrics.items()}
         pfv = PFV(self._model, self.images, self._device, chunk_size=self._chunk_size)
         views: dict[str, LayerView] = {}

@@ -81,7 +81,12 @@ def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[
             raise PFVTypeError(f"layers={layers!r:.80}: expected a list of names, or None.")
         if not layers:
             raise PFVValueError("layers is empty: give names from pfv.layers, or None.")
-        named = [listing[name] for name in dict.fromkeys(layers)]
+        if not all(isinstance(name, str) for name in layers):
+            raise PFVTypeError(f"layers={layers!r:.80}: expected a list of names, or None.")
+        try:
+            named = [listing[name] for name in dict.fromkeys(layers)]
+        except PFVValueError as error:
+            raise PFVValueError(f"layers: {error}") from None
         return tuple(sorted(named, key=listing.layers.index))
     distinct = [layer for layer in listing.layers if layer.same_as is None]
     default = listing[listing[listing.default].same_as or listing.default]

@@ -115,9 +115,19 @@ def before_each_leaf(
 ) -> Iterator[None]:
     """Call a function before each module without children runs, in this thread, in the block.
 
-    What it raises ends the forward pass. ``within`` are the modules that can run (None: all).
+    What it raises ends the forward pass and the block, whatever the network makes of it.
+    ``within`` are the modules that can run (None: all).
     """
-    before = for_this_thread(lambda *_: call())
+    raised: list[Exception] = []
+
+    def begin(*_: object) -> None:
+        try:
+            call()
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    before = for_this_thread(begin)
     leaves = [
         module
         for module in (modules_by_name(model).values() if within is None else within)
@@ -126,9 +136,14 @@ def before_each_leaf(
     handles = [leaf.register_forward_pre_hook(before) for leaf in leaves]
     try:
         yield
+    except Exception:
+        if not raised:
+            raise
     finally:
         for handle in handles:
             handle.remove()
+    if raised:
+        raise raised[0]
 
 
 def for_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:

@@ -135,6 +135,23 @@ def on_device(model: nn.Module, device: torch.device) -> nn.Module:
         ) from error
 
 
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy of the model.
+
+    Raises
+    ------
+    PFVValueError
+        Where it has tensors that cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise PFVValueError(
+            f"model: it could not be copied ({str(error).splitlines()[0]:.120}). Give a network "
+            "whose parameters are leaves, such as one that was just loaded."
+        ) from error
+
+
 def floating_dtype(model: nn.Module) -> torch.dtype:
     """Return the dtype of the model's first floating parameter or buffer, else float32."""
     for values in chain(model.parameters(), model.buffers()):

@@ -20,16 +20,16 @@ Key = tuple[str, int]  # a module's name, and which of its calls from 0
 IMAGES: Key = ("", 0)  # stands for the images among the calls
 
 
-class NeededError(Exception):
-    """Something used the numbers of an output that is not stored."""
+class NeededError(BaseException):
+    """Something used the numbers of an output that is not stored; no network catches it."""
 
     def __init__(self, key: Key) -> None:
         super().__init__(key)
         self.key = key
 
 
-class UnclearError(Exception):
-    """A module before the layer does more than it returns."""
+class UnclearError(BaseException):
+    """A module before the layer does more than it returns; no network catches it."""
 
 
 _READ_ONLY = (

@@ -152,9 +152,9 @@ def fit_basis(
     network = unwrap(model)
     where = choose_device(network, device)
     stream = _stream_of(data, size, function_or_none("transform", transform), batch_size)
-    file = None
+    file, every = None, number("every", every, 0)
     if checkpoint is not None:
-        file = FitCheckpoint(path_of("checkpoint", checkpoint), number("every", every, 0))
+        file = FitCheckpoint(path_of("checkpoint", checkpoint), every)
     with ranks_of(where, distributed=distributed) as ranks:
         if ranks.number > 1 and not stream.signature:
             raise PFVTypeError(

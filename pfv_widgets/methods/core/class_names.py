@@ -15,11 +15,15 @@ from pfv_widgets.parameters import suggestion
 ClassNames = Mapping[int, str]
 
 
+class OwnNames(tuple[str, ...]):
+    """Names that a network has as its ``classes``; without meaning once it has another head."""
+
+
 def names_of(model: object, classes: object) -> object:
     """Return ``classes``; where they are None the network's own ``classes``, if it has any."""
     own = getattr(model, "classes", None) if classes is None else None
     named = isinstance(own, list | tuple) and all(isinstance(name, str) for name in own)
-    return own if named else classes
+    return OwnNames(own) if own is not None and named else classes
 
 
 _LEGAL = (
@@ -49,6 +53,8 @@ def class_names(classes: object, units: int | None = None) -> dict[int, str]:
     names = _names(classes)
     if units is None or classes is None:
         return names
+    if isinstance(classes, OwnNames) and len(names) != units:
+        return {}
     complete = not isinstance(classes, Mapping)
     if max(names, default=-1) >= units or (complete and len(names) < units):
         given = repr(classes) if isinstance(classes, str) else "the list"
