@@ -74,7 +74,7 @@ def labelled_units(
         if len(distinct) != units:
             raise PFVValueError(
                 f"labels: {len(distinct)} name{'s' * (len(distinct) != 1)} "
-                f"({listed(distinct, most=4)}) for a network with {units} classes. Say with "
+                f"({listed(distinct, most=4)}) for a network with {_classes(units)}. Say with "
                 "classes=... what these are called, or use their numbers as labels."
             )
         known = dict(enumerate(distinct))
@@ -96,7 +96,7 @@ def unknown_labels(labels: Iterable[str], classes: object, units: int) -> str:
     if not known:
         named = "classes='imagenet' or " if units == _IMAGENET else ""
         return (
-            f"The network's {units} classes have no names to compare the photos' labels "
+            f"The network's {_classes(units)} have no names to compare the photos' labels "
             f"({listed(distinct, most=3)}) with, {what}. To count them, give {named}"
             "classes=[...] with the name of each."
         )
@@ -113,7 +113,7 @@ def unknown_labels(labels: Iterable[str], classes: object, units: int) -> str:
     example = (alike or names)[0]
     return (
         f"{listed(missing, most=2)} {'is' if len(missing) == 1 else 'are'} not among the names of "
-        f"the network's {units} classes, {what}. To count them, label the photos as the network "
+        f"the network's {_classes(units)}, {what}. To count them, label the photos as the network "
         f"calls them, such as {example!r}."
     )
 
@@ -124,6 +124,10 @@ def checked_groups(groups: Iterable[object] | None, count: int) -> tuple[str, ..
         return checked_labels(groups, count, [])
     except (PFVValueError, PFVTypeError) as error:
         raise type(error)(str(error).replace("labels", "groups", 1)) from None
+
+
+def _classes(number: int) -> str:
+    return f"{number} class{'es' * (number != 1)}"
 
 
 def _is_unit(label: str, units: int) -> bool:
@@ -139,6 +143,6 @@ def _unit(label: str, known: Mapping[int, str], units: int) -> int:
     which = "names more than one" if matching else "is not one"
     legal = f"such as {listed(known.values(), most=5)}" if known else f"numbered 0 to {units - 1}"
     raise PFVValueError(
-        f"labels: {label!r:.60} {which} of the network's {units} classes, {legal}. Use their names "
-        "or numbers, or say with classes=... what they are called."
+        f"labels: {label!r:.60} {which} of the network's {_classes(units)}, {legal}. Use their "
+        "names or numbers, or say with classes=... what they are called."
     )

@@ -38,6 +38,9 @@ STYLE = """<style>
 [data-jp-theme-light="false"] .pfv-classes .pfv-down { color: #ff9a86; }
 </style>"""
 
+_CUT = {
+    "project": "Without {}", "keep": "With {} alone", "clamp": "With the high side of {} clamped",
+}  # fmt: skip
 _NAMES = 3  # classes on a side
 _LONGEST = 240  # characters of what was assumed; all of it in a tooltip
 _LEAST = 0.005  # that is not written as zero
@@ -52,7 +55,7 @@ def about(found: ComponentClasses) -> str:
     how = (
         "exact: pooling and a linear read-out follow."
         if found.exact
-        else "by integrated gradients; the parts of a score add up to it within "
+        else "by integrated gradients: what is said of “all others” is right within "
         f"{found.completeness_error:.2g}."
     )
     line = hint(f"At {plain(found.layer)}, {how}")
@@ -102,6 +105,8 @@ def photo_table(found: ComponentClasses, image: int) -> str:
     titles = ["predicted" if unit == predicted else "expected" for unit in units]
     if found.expected is not None and len(units) == 1:
         titles = ["predicted, right"]
+    if len(found.classes) == 1:
+        titles = ["the only output"]
     head = "".join(
         f'<th title="{safe(found.classes[unit])}">{safe(found.classes[unit], 16)}<br>'
         f'<span style="{MUTED};font-weight:400">{title}</span></th>'
@@ -124,7 +129,8 @@ def _row(title: str, values: Sequence[float], kind: str = "") -> str:
 def _carriers(found: ComponentClasses, image: int, units: Sequence[int]) -> str:
     """Say which components carry the difference of the predicted class to the expected one."""
     if len(units) < 2:  # a line in its place, so that what is below does not move
-        return hint("Predicted as labelled." if found.expected is not None else "")
+        right = found.expected is not None and len(found.classes) > 1
+        return hint("Predicted as labelled." if right else "")
     *parts, rest, baseline = found.difference(image).tolist()
     total = sum(parts) + rest + baseline
     most = sorted(range(len(parts)), key=lambda one: -parts[one])[:_CARRIERS]
@@ -140,11 +146,15 @@ def _carriers(found: ComponentClasses, image: int, units: Sequence[int]) -> str:
 def effect_table(effect: CutEffect, cut: str, image: int) -> str:
     """Return accuracy, accuracy by class, confusion and one photo's probabilities.
 
-    ``cut`` says what is cut; it is empty where nothing is.
+    Of a network with one output, which predicts no class, its scores instead. ``cut`` says what is
+    cut, as :func:`cut_in_words` does; it is empty where nothing is.
     """
-    parts = [_accuracies(effect, cut), _probabilities(effect, image, bool(cut))]
-    if effect.expected is not None:
-        parts.append(_confusion(effect, bool(cut)))
+    if len(effect.classes) == 1:
+        parts = [_scores(effect, cut, image)]
+    else:
+        parts = [_accuracies(effect, cut), _probabilities(effect, image, bool(cut))]
+        if effect.expected is not None:
+            parts.append(_confusion(effect, bool(cut)))
     left_out = int((~effect.defined).sum())
     if left_out:
         are, their = ("photo is", "its") if left_out == 1 else ("photos are", "their")
@@ -152,8 +162,56 @@ def effect_table(effect: CutEffect, cut: str, image: int) -> str:
     return "".join(parts)
 
 
+def cut_in_words(cut: tuple[int, ...], suspects: tuple[int, ...], mode: str) -> str:
+    """Say what is done to which components and suspects; empty where nothing is."""
+    what = names_of_cut(cut, suspects)
+    return _CUT[mode].format(what) if what else ""
+
+
+def names_of_cut(cut: tuple[int, ...], suspects: tuple[int, ...]) -> str:
+    """Name components and suspects by their numbers; empty where there is none."""
+    return " and ".join(
+        f"{kind}{'s' * (len(indices) > 1)} {', '.join(str(one + 1) for one in indices)}"
+        for kind, indices in (("component", cut), ("suspect", suspects)) if indices
+    )  # fmt: skip
+
+
+def summary(effect: CutEffect, cut: str) -> str:
+    """Say in a line what comes of a cut."""
+    if len(effect.classes) == 1:
+        before, after = _mean_scores(effect)
+        return f"{cut}: mean score {_signed(before)} → {_signed(after)}."
+    moved = f"{len(effect.changed)} of {len(effect.before)} predictions change"
+    accuracy = effect.accuracy()
+    if accuracy is None:
+        return f"{cut}: {moved}."
+    before, after = (100 * one.value for one in accuracy)
+    return f"{cut}: {moved}, {before:.0f} → {after:.0f} % right."
+
+
+def _mean_scores(effect: CutEffect) -> tuple[float, float]:
+    """Return the mean over the photos of the only score, before and after."""
+    before, after = (scores[effect.defined].mean() for scores in (effect.before, effect.after))
+    return float(before), float(after)
+
+
+def _scores(effect: CutEffect, cut: str, image: int) -> str:
+    """Return the scores of a network with one output: all photos, and one of them."""
+    pairs = [("mean of all", *_mean_scores(effect))]
+    pairs.append((f"image {image + 1}", float(effect.before[image]), float(effect.after[image])))
+    rows = "".join(
+        f"<tr><td>{name}</td><td>{_signed(before)}</td>"
+        + (f"<td>{_signed(after)}</td></tr>" if cut else "</tr>")
+        for name, before, after in pairs
+    )
+    after = "<th>after</th>" if cut else ""
+    table = f"<table><tr><th>score</th><th>before</th>{after}</tr>{rows}</table>"
+    note = "The network has one output, so no class is predicted: only its score can be compared."
+    return heading(cut or "Nothing is cut") + table + hint(note)
+
+
 def _accuracies(effect: CutEffect, cut: str) -> str:
-    what = f"Without {cut}" if cut else "Nothing is cut"
+    what = cut or "Nothing is cut"
     accuracy = effect.accuracy()
     moved = f"{len(effect.changed)} of {len(effect.before)} predictions change." if cut else ""
     if accuracy is None:

@@ -185,8 +185,10 @@ class ClassesTab:
             vectors = [(one.direction, one.reader) for one in suspects]
             stacked = map(torch.stack, zip(*vectors, strict=True))
             effect = cut_effect(found, cut, settings.cut_mode, *stacked)
-            words = _cut_in_words(cut, settings.suspects[: len(suspects)])
-            unknown = _unknown_in_words(settings.suspects[len(suspects) :])
+            chosen = settings.suspects[: len(suspects)]
+            words = class_texts.cut_in_words(cut, chosen, settings.cut_mode)
+            missing = settings.cut[len(cut) :], settings.suspects[len(suspects) :]
+            unknown = _unknown_in_words(*missing, len(found.basis.components))
         except Cancelled:
             if self.outdated(settings):
                 return
@@ -217,7 +219,7 @@ class ClassesTab:
                 self._show_components(found)
             self._show_photo()
         if words or unknown:
-            summary = _summary(effect, words) if words else ""
+            summary = class_texts.summary(effect, words) if words else ""
             self._say(f"{summary} {unknown}".strip(), "warning" if unknown else "ok")
 
     def _offer(self, layer: str | None) -> None:
@@ -345,22 +347,17 @@ def _basis(settings: Settings) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _cut_in_words(cut: tuple[int, ...], suspects: tuple[int, ...]) -> str:
-    """Say which components and suspects are cut; empty where none is."""
-    return " and ".join(
-        f"{kind}{'s' * (len(indices) > 1)} {', '.join(str(one + 1) for one in indices)}"
-        for kind, indices in (("component", cut), ("suspect", suspects)) if indices
-    )  # fmt: skip
-
-
-def _unknown_in_words(suspects: tuple[int, ...]) -> str:
-    """Say that suspects are not cut which were chosen before a search has found them."""
-    if not suspects:
-        return ""
-    return (
-        f"Not cut: {_cut_in_words((), suspects)}, which no search of this layer and network has "
-        "found. Search for shortcuts, or put all back."
-    )
+def _unknown_in_words(cut: tuple[int, ...], suspects: tuple[int, ...], number: int) -> str:
+    """Say what is not cut though it was chosen, since there is no such component or suspect."""
+    lines = []
+    if cut:
+        lines.append(f"Not cut: {class_texts.names_of_cut(cut, ())}, of {number} that are shown.")
+    if suspects:
+        lines.append(
+            f"Not cut: {class_texts.names_of_cut((), suspects)}, which no search of this layer and "
+            "network has found. Search for shortcuts, or put all back."
+        )
+    return " ".join(lines)
 
 
 def cut_code(settings: Settings, options: str = "") -> str:
@@ -381,12 +378,3 @@ def cut_code(settings: Settings, options: str = "") -> str:
         f"without = pw.ablate(model, frame.layer, frame.basis{components}{suspects}{mode})"
     )
     return "\n".join(lines) + "\n"
-
-
-def _summary(effect: CutEffect, cut: str) -> str:
-    moved = f"{len(effect.changed)} of {len(effect.before)} predictions change"
-    accuracy = effect.accuracy()
-    if accuracy is None:
-        return f"Without {cut}: {moved}."
-    before, after = (100 * one.value for one in accuracy)
-    return f"Without {cut}: {moved}, {before:.0f} → {after:.0f} % right."

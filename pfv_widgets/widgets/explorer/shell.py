@@ -119,7 +119,9 @@ class Shell(w.VBox, Generic[S]):
 
     def __repr__(self) -> str:
         """Return the settings that are not the default, and what the status line says."""
-        changed = ", ".join(f"{name}={one!r:.40}" for name, one in self.settings.changed().items())
+        changed = ", ".join(
+            f"{name}={text.plain(repr(one))}" for name, one in self.settings.changed().items()
+        )
         return f"<{type(self).__name__}: {changed or 'default settings'}; {self.status.message}>"
 
     def stop(self) -> None:

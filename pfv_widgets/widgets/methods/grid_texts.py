@@ -43,7 +43,9 @@ STYLE = """<style>
 @container (max-width: 420px) { .pfv-methods-words span.cut { display: none !important; } }
 @container (max-width: 300px) { .pfv-methods-words .line { display: none; } }
 .pfv-methods-words .cut { display: -webkit-box; -webkit-box-orient: vertical;
-  -webkit-line-clamp: 6; overflow: hidden; }
+  -webkit-line-clamp: var(--lines); overflow: hidden; }
+.pfv-methods-words b + .cut { -webkit-line-clamp: max(1, var(--lines) - 2); }
+@container (min-width: 900px) { .pfv-methods-words .cut { -webkit-line-clamp: 6 !important; } }
 .pfv-methods-words .note { background: rgba(255,255,255,.85); color: #222; padding: 0 4px;
   border-radius: 2px; }
 .pfv-methods-legend { display: flex; flex-wrap: wrap; gap: 4px 24px; align-items: end;
@@ -53,6 +55,9 @@ STYLE = """<style>
 .pfv-methods .widget-checkbox { height: 22px; }
 .pfv-methods .widget-readout { min-width: 46px; max-width: 46px; }
 </style>"""
+
+
+_LINE = 1.9 * 1.25  # height of a line of words, in hundredths of the page's width
 
 
 def heads(layout: Layout, comparison: Comparison) -> str:
@@ -176,7 +181,8 @@ def _at(layout: Layout, box: CanvasBox, inside: str, kind: str = "", more: str =
     left, top, width, height = box
     style = (
         f"left:{100 * left / wide:.2f}%;top:{100 * top / high:.2f}%;"
-        f"width:{100 * width / wide:.2f}%;height:{100 * height / high:.2f}%"
+        f"width:{100 * width / wide:.2f}%;height:{100 * height / high:.2f}%;"
+        f"--lines:{max(1, int(100 * height / wide / _LINE))}"
     )
     return f'<div class="at {kind}" style="{style}" {more}>{inside}</div>'
 

@@ -25,6 +25,7 @@ def explore_reconstruction(
     classes: Any = None,
     inputs: Mapping[str, Any] | None = None,
     argument: str | None = None,
+    output: str | int | None = None,
     device: str | torch.device = "auto",
     **options: Any,
 ) -> ReconstructionExplorer:
@@ -43,6 +44,8 @@ def explore_reconstruction(
     inputs, argument
         The network's other inputs by name, and the name of the one that takes the images. A
         tensor has a single row, which is given to all pictures and photos, or is given as it is.
+    output
+        Which of several outputs has the classes, by name or position.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     **options
@@ -56,4 +59,6 @@ def explore_reconstruction(
     settings = ReconstructionSettings(options=Reconstruct(**checked_names(options)))
     names = class_names(names_of(model, classes))
     pfv = PFV(with_inputs(model, inputs, argument), images, device)
-    return ReconstructionExplorer(model, pfv, names, settings, inputs=inputs, argument=argument)
+    return ReconstructionExplorer(
+        model, pfv, names, settings, inputs=inputs, argument=argument, output=output
+    )

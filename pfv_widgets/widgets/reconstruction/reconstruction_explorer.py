@@ -55,7 +55,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         Names of the output's units.
     settings
         What to show first.
-    inputs, argument
+    inputs, argument, output
         As for :func:`pfv_widgets.reconstruct`.
     """
 
@@ -72,12 +72,13 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         *,
         inputs: Mapping[str, Any] | None = None,
         argument: str | None = None,
+        output: str | int | None = None,
     ) -> None:
         settings = settings or ReconstructionSettings()
         settings = replace(settings, layer=pfv.layer(settings.layer).name)
         self.model, self.pfv, self.classes = model, pfv, dict(classes or {})
         self.reconstruction: Reconstruction | None = None
-        self._inputs, self._argument = inputs, argument
+        self._inputs, self._argument, self._output = inputs, argument, output
         self._making, self._running = Jobs(), False
         self._made_with: ReconstructionSettings | None = None  # what the picture on show is of
         self._outcome = ("", "ok")
@@ -134,6 +135,8 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         if more:
             changes += more
             network = f"pw.with_inputs({', '.join(['model', *more])})"
+        if settings.kind == "class" and self._output is not None:
+            changes.append(f"output={self._output!r}")
         if settings.kind == "component":
             render = f"render(layer={layer!r}, components={self._components(settings)})"
             lines += f"frame = pw.PFV({network}, images).{render}\n"
@@ -217,7 +220,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         """Return the arguments of ``reconstruct`` that say what is looked for."""
         size, layer = self.pfv.images.size, settings.layer
         if settings.kind == "class":
-            return {"unit": settings.unit, "size": size}
+            return {"unit": settings.unit, "size": size, "output": self._output}
         if settings.kind == "channel":
             return {"unit": settings.unit, "layer": layer, "size": size}
         if settings.kind == "photo":

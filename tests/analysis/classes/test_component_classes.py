@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 import pfv_widgets as pw
 from pfv_widgets.analysis.classes.score_decomposition import shares_of_parts
-from pfv_widgets.engine.progress import Progress
+from pfv_widgets.engine.progress import Cancelled, Progress
 from tests.figure_layout import assert_words_have_room, texts
 from tests.networks import blobs, tiny
 
@@ -272,3 +272,56 @@ def test_names_of_classes_that_begin_alike_differ_in_the_figure() -> None:
     figure = pw.component_classes(pw.PFV(tiny(), blobs(4)), names, layer=LAYER).figure()
     cut = [one.get_text() for one in texts(figure) if "…" in one.get_text()]
     assert len({text[-1] for text in cut}) == 5
+
+
+class Cautious(nn.Module):
+    """A network that takes more than images, of functions as well, and says itself what fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Conv2d(3, 8, 3, 2), nn.Conv2d(8, 12, 3, 2)
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, images: Tensor, gain: Tensor | None = None) -> Tensor:
+        try:
+            maps = self.last(torch.relu(self.first(images)))
+            maps = torch.relu(maps * (1 if gain is None else gain.view(-1, 1, 1, 1)))
+            scores: Tensor = self.head(maps.mean((2, 3)))
+        except Exception as error:
+            raise ValueError("it failed") from error
+        return scores
+
+
+def test_networks_that_handle_errors_themselves_are_split_as_others() -> None:
+    images, model = blobs(6), Cautious().eval()
+    plain = pw.component_classes(pw.PFV(model, images))
+    wrapped = pw.with_inputs(model, {"gain": torch.ones(1)})
+    assert plain.layer == pw.component_classes(pw.PFV(wrapped, images)).layer == "last"
+    with torch.no_grad():
+        torch.testing.assert_close(plain.scores, model(images.tensor))
+
+    def stop(_: Progress) -> None:
+        raise Cancelled
+
+    for network in (model, wrapped):
+        with pytest.raises(Cancelled):
+            pw.component_classes(pw.PFV(network, images), on_progress=stop)
+    with pytest.raises(pw.PFVTypeError, match="on_progress=3"):
+        pw.component_classes(pw.PFV(model, images), on_progress=3)
+
+
+def test_scores_that_bend_a_little_beside_their_size_are_not_called_exact() -> None:
+    class Bent(nn.Module):
+        def forward(self, features: Tensor) -> Tensor:
+            return 100 + 0.01 * torch.tanh(5 * features)
+
+    model = nn.Sequential(*tiny()[:-1], nn.Linear(8, 5), Bent()).eval()
+    assert not pw.component_classes(pw.PFV(model, blobs(6)), layer=LAYER).exact
+    assert pw.component_classes(pw.PFV(tiny(), blobs(6)), layer=LAYER).exact
+
+
+def test_the_components_of_a_class_are_printed_in_a_line() -> None:
+    found = pw.component_classes(pw.PFV(tiny(), blobs(6)), layer=LAYER)
+    printed = repr(found.class_components(2, 3))
+    assert printed == "<ClassBasis of class 2: 3 components, 6 photos>"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 import pfv_widgets as pw
 from pfv_widgets.analysis.compare.randomised import randomised
@@ -157,3 +159,19 @@ def test_a_network_that_cannot_be_copied_in_parts_is_copied_whole_or_named() -> 
     model.by_name = Locked(first=model[0])
     with pytest.raises(PFVValueError, match=r"cannot be copied \(.*there is one of me"):
         randomised(model)
+
+
+@pytest.mark.parametrize("norm", [parametrizations.spectral_norm, nn.utils.spectral_norm])
+def test_a_spectral_norm_is_that_of_the_new_weights(norm: Callable[..., nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(norm(nn.Conv2d(3, 8, 3)), nn.ReLU(), norm(nn.Conv2d(8, 4, 3)))
+    for _ in range(20):
+        model(blobs(2).tensor)
+    model.eval()
+    *_, last = randomised(model).values()
+    with torch.no_grad():
+        last(blobs(2).tensor)
+        for index in (0, 2):
+            largest = torch.linalg.matrix_norm(last[index].weight.flatten(1), 2)
+            assert float(largest) == pytest.approx(1, abs=0.1)
+            assert not torch.equal(last[index].weight, model[index].weight)

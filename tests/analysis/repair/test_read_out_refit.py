@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import parametrizations, prune
 
 from pfv_widgets.analysis.repair.read_out_refit import (
     STRENGTH,
@@ -18,7 +20,11 @@ from pfv_widgets.analysis.repair.read_out_refit import (
     refitted_weights,
     weights_with_margins,
     weights_with_offsets,
+    with_read_out,
 )
+from pfv_widgets.analysis.repair.repair import repair
+from pfv_widgets.errors import PFVValueError
+from tests.networks import blobs, tiny
 
 
 def noise(sizes: tuple[int, ...], seed: int) -> tuple[Numbers, Whole, Whole]:
@@ -113,3 +119,62 @@ def test_classes_with_different_numbers_of_groups_are_not_thinned_out() -> None:
     fits = [fit(inputs, labels, groups, 2) for fit in (refitted_weights, weights_with_margins)]
     for one, other in zip(*fits, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+HEADS: dict[str, Callable[[nn.Linear], nn.Module]] = {
+    "plain": lambda layer: layer,
+    "weight norm": parametrizations.weight_norm,
+    "spectral norm": parametrizations.spectral_norm,
+    "pruned": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_refitted_network_gives_the_scores_of_the_fit(name: str) -> None:
+    network = nn.Sequential(*tiny(), nn.ReLU(), HEADS[name](nn.Linear(5, 3))).eval()
+    images = blobs(4)
+    with torch.no_grad():
+        network(images.tensor)
+    if name == "pruned":  # its weight is no leaf until it has run without gradients
+        network[-1].weight = network[-1].weight.detach()
+    random = np.random.default_rng(0)
+    weight, bias = random.normal(size=(3, 5)), random.normal(size=3)
+    new = with_read_out(network, str(len(network) - 1), weight, bias)
+    with torch.no_grad():
+        expected = network[:-1](images.tensor).double().numpy() @ weight.T + bias
+        assert new(images.tensor).numpy() == pytest.approx(expected, abs=1e-5)
+        assert network(images.tensor).numpy() != pytest.approx(expected, abs=1e-1)
+
+
+class Tied(nn.Module):
+    """A read-out whose weights make its inputs as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps, self.head = nn.Conv2d(3, 6, 3), nn.Linear(6, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pooled = self.maps(images).mean((2, 3))
+        scores: torch.Tensor = self.head(pooled * self.head.weight[0])
+        return scores
+
+
+def test_a_read_out_whose_weights_are_used_elsewhere_as_well_is_refused() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(PFVValueError, match="weights are used elsewhere as well"):
+        repair(Tied().eval(), blobs(16), [0, 1] * 8, groups=[0] * 16, method="refit")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_networks_of_half_precision_are_refitted(dtype: torch.dtype) -> None:
+    images, labels = blobs(16), [0, 1] * 8
+    result = repair(tiny().to(dtype).eval(), images, labels, groups=[0] * 16, method="refit")
+    assert result.method == "refit"
+    assert {one.dtype for one in result.model.parameters()} == {dtype}
+
+
+def test_a_network_that_cannot_be_copied_is_named() -> None:
+    network = nn.Sequential(*tiny(), nn.ReLU(), nn.Linear(5, 3))
+    prune.l1_unstructured(network[-1], "weight", 0.5)
+    with pytest.raises(PFVValueError, match="could not be copied"):
+        repair(network.eval(), blobs(16), [0, 1] * 8, groups=[0] * 16, method="refit")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from pfv_widgets.analysis.transfer.page import page_of
 from pfv_widgets.analysis.transfer.probes import linear_probe
 from pfv_widgets.cli import main
 from tests.figure_layout import texts
-from tests.networks import Function, seeded
+from tests.networks import Function, blobs, seeded, tiny
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 
@@ -227,3 +228,31 @@ def test_command_writes_the_page_and_refuses_to_replace_it(
     assert main(["report", *each, *common, "--force", "--quiet"]) == 0
     assert main(["report", str(tmp_path / "dark"), *common, "--force"]) == 1
     assert "PHOTOS: the photos have no labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("returned", ["nothing", "text", "flat", "dataclass"])
+def test_what_a_network_returns_does_not_matter(returned: str) -> None:
+    @dataclass
+    class Output:
+        scores: torch.Tensor
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = tiny()
+
+        def forward(self, images: torch.Tensor) -> object:
+            scores = self.network(images)
+            others = {"nothing": None, "text": "done", "flat": scores.flatten()}
+            return others.get(returned, Output(scores))
+
+    images = blobs(12)
+    report = pw.transfer_report(Network().eval(), images, labels=["a", "b"] * 6)
+    plain = pw.transfer_report(tiny(), images, labels=["a", "b"] * 6)
+    assert report.layers[-1].name == f"network.{plain.layers[-1].name}"
+
+
+@pytest.mark.parametrize("layers", [[3], [None], [["10"]]])
+def test_layers_that_are_no_names_are_refused(layers: Any) -> None:
+    with pytest.raises(pw.PFVTypeError, match=r"layers=.*a list of names"):
+        pw.transfer_report(tiny(), blobs(12), labels=["a", "b"] * 6, layers=layers)

@@ -4,12 +4,19 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pfv_widgets.engine.network.activity import channel_sum
-from pfv_widgets.engine.network.capture import capture, hooked, modules_by_name, run_captured
+from pfv_widgets.engine.network.capture import (
+    before_each_leaf,
+    capture,
+    hooked,
+    modules_by_name,
+    run_captured,
+)
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import PFVValueError
 from tests.networks import Tokens, blobs, counted, tiny
 
@@ -166,3 +173,26 @@ def test_layer_that_does_not_run_for_some_images_is_named() -> None:
     pfv = PFV(Skipping(), images, device="cpu", chunk_size=2)
     with pytest.raises(PFVValueError, match="'second' did not run for the images from 4 on"):
         pfv.render(layer="second")
+
+
+@pytest.mark.parametrize("error", [Cancelled(), KeyError("own")])
+def test_what_is_raised_before_a_module_ends_the_block_whatever_the_network_makes_of_it(
+    error: Exception,
+) -> None:
+    class Cautious(nn.Sequential):
+        def forward(self, images: Tensor) -> Tensor:
+            try:
+                return super().forward(images)
+            except Exception as reason:
+                if isinstance(reason, KeyError):
+                    return images
+                raise ValueError("something is wrong") from reason
+
+    def stop() -> None:
+        raise error
+
+    network = Cautious(nn.Conv2d(3, 4, 3)).eval()
+    with pytest.raises(type(error)) as raised, before_each_leaf(network, stop):
+        network(torch.rand(1, 3, 8, 8))
+    assert raised.value is error
+    assert not any(module._forward_pre_hooks for module in network.modules())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,12 @@ import pytest
 import torch
 
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
-from pfv_widgets.methods.core.class_names import class_names, class_names_by_network, unit_named
+from pfv_widgets.methods.core.class_names import (
+    class_names,
+    class_names_by_network,
+    names_of,
+    unit_named,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +107,11 @@ def test_a_unit_is_known_by_its_name() -> None:
 
 def test_a_tensor_of_numbers_names_by_them() -> None:
     assert class_names(torch.tensor([7, 8])) == {0: "7", 1: "8"}
+
+
+def test_names_that_a_network_has_are_left_out_where_they_do_not_fit_its_output() -> None:
+    network = SimpleNamespace(classes=["a", "b", "c"])
+    assert class_names(names_of(network, None)) == {0: "a", 1: "b", 2: "c"}
+    assert class_names(names_of(network, None), 3) == {0: "a", 1: "b", 2: "c"}
+    assert class_names(names_of(network, None), 2) == {}
+    assert class_names(names_of(network, ["x", "y"]), 2) == {0: "x", 1: "y"}

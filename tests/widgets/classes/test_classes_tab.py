@@ -250,3 +250,49 @@ def test_cut_after_a_stop_is_neither_stopped_nor_said_to_go_on(harness: Harness)
     move(harness.explorer.knobs["sigma"], value=2.0)
     harness.wait()
     assert harness.status == "Up to date."
+
+
+def test_what_is_kept_or_clamped_is_said(harness: Harness) -> None:
+    harness.press(1)
+    for index, words_of_mode in enumerate(
+        ["Without component 2", "With component 2 alone", "With the high side of component 2"]
+    ):
+        move(harness.tab.mode, index=index)
+        harness.wait()
+        assert words_of_mode in harness.status
+        assert words_of_mode in words(harness.tab.effect)
+
+
+def test_a_network_with_one_output_predicts_no_class(open_tab: OpenTab) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*tiny()[:-1], nn.Linear(8, 1)).eval()
+    images = blobs(6)
+    harness = open_tab(model, images, layer="10")
+    harness.press(0)
+    frame = harness.explorer.frame
+    without = pw.ablate(model, frame.layer, frame.basis, 0)
+    with torch.no_grad():
+        before, after = (float(one(images.tensor).mean()) for one in (model, without))
+    change = f"mean score {before:+.2f} → {after:+.2f}".replace("-", "−")
+    assert f"Without component 1: {change}." in harness.status
+    effect = words(harness.tab.effect)
+    assert "no class is predicted" in effect
+    assert "%" not in effect
+    assert "the only output" in words(harness.tab.photo)
+
+
+def test_names_of_a_head_that_was_replaced_are_left_out(open_tab: OpenTab) -> None:
+    model = tiny()
+    model.classes = [f"class of before {index}" for index in range(7)]
+    harness = open_tab(model, labelled(), layer="10")
+    harness.press(0)
+    assert "Without component 1" in harness.status
+    assert "of before" not in words(harness.tab.photo)
+
+
+def test_a_component_that_is_not_shown_is_said_not_to_be_cut(open_tab: OpenTab) -> None:
+    start = pw.Settings(cut=(0, 9))
+    harness = open_tab(tiny(), labelled(), classes=NAMES, layer="10", settings=start)
+    assert "Without component 1" in harness.status
+    assert "Not cut: component 10, of 3 that are shown." in harness.status
+    assert harness.explorer.status_line.status.kind == "warning"

@@ -14,6 +14,7 @@ import pytest
 import torch
 from ipywidgets.widgets.widget import _instances
 from PIL import Image
+from torch import nn
 
 import pfv_widgets as pw
 from pfv_widgets.errors import PFVError
@@ -267,3 +268,22 @@ def test_settings_are_undone_and_go_out_as_bookmarks_and_code(open_explorer: Ope
     assert explorer.settings == before
     assert "Not applied: layer='nonsense'" in words(section.message.value)
     assert explorer.status.kind == "error"
+
+
+def test_one_of_several_outputs_is_chosen(open_explorer: Open) -> None:
+    class Several(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = tiny()
+
+        def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+            scores = self.network(images)
+            return {"logits": scores, "twice": 2 * scores}
+
+    explorer = open_explorer(model=Several().eval(), output="twice")
+    explorer.start()
+    explorer.wait()
+    assert message(explorer).startswith("Done"), message(explorer)
+    known: dict[str, Any] = {"model": Several().eval(), "images": blobs(3)}
+    run_code(explorer.snippet(), known)
+    assert np.array_equal(known["made"].pixels, explorer.reconstruction.pixels)
