@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import types
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -27,7 +27,6 @@ _MOST = 20_000  # objects that are searched
 _PLAIN = frozenset(
     (type(None), bool, int, float, complex, str, bytes, type, types.ModuleType, range, slice)
 )
-_CONTAINERS = (list, dict, set, deque, OrderedDict, defaultdict)
 
 
 class CannotReplicateError(Exception):
@@ -51,9 +50,7 @@ def replicate(model: nn.Module) -> nn.Module:
     - Buffers are copied, since a forward pass may write to them, as that of a ``BatchNorm`` does
       which it puts into training mode.
     - Whatever refers to a module of the network (in lists, bound methods, closures, user's hooks)
-      refers to its replica.
-    - Lists, dicts and sets that a module holds are copied, since a forward pass may put something
-      into them; all else is shared. Compiled parts run eagerly, so that hooks see them.
+      refers to its replica; all else is shared. Compiled parts run eagerly, so that hooks see them.
 
     Raises
     ------
@@ -137,10 +134,6 @@ class _Replication:
                 new[name] = type(value)(pairs)
             elif name in _OF_EVERY_MODULE and isinstance(value, set):
                 new[name] = set(value)
-            elif type(value) in _CONTAINERS and id(value) not in self._new:
-                own_value = self.of(value)
-                new[name] = copy.copy(value) if own_value is value else own_value
-                self._replace(value, new[name])
             else:
                 new[name] = self.of(value)
         new.update(training=False, _compiled_call_impl=None)
