@@ -43,9 +43,11 @@ STYLE = """<style>
 @container (max-width: 420px) { .pfv-methods-words span.cut { display: none !important; } }
 @container (max-width: 300px) { .pfv-methods-words .line { display: none; } }
 .pfv-methods-words .cut { display: -webkit-box; -webkit-box-orient: vertical;
-  -webkit-line-clamp: var(--lines); overflow: hidden; }
-.pfv-methods-words b + .cut { -webkit-line-clamp: max(1, var(--lines) - 2); }
-@container (min-width: 900px) { .pfv-methods-words .cut { -webkit-line-clamp: 6 !important; } }
+  --more: 1; -webkit-line-clamp: calc(var(--lines) * var(--more)); overflow: hidden; }
+.pfv-methods-words b + .cut {
+  -webkit-line-clamp: max(1, var(--lines) * var(--more) - var(--head)); }
+@container (min-width: 800px) { .pfv-methods-words .cut { --more: 1.17; } }
+@container (min-width: 950px) { .pfv-methods-words .cut { --more: 1.39; } }
 .pfv-methods-words .note { background: rgba(255,255,255,.85); color: #222; padding: 0 4px;
   border-radius: 2px; }
 .pfv-methods-legend { display: flex; flex-wrap: wrap; gap: 4px 24px; align-items: end;
@@ -58,6 +60,7 @@ STYLE = """<style>
 
 
 _LINE = 1.9 * 1.25  # height of a line of words, in hundredths of the page's width
+_ONE_LINE = 14  # characters of a method's name
 
 
 def heads(layout: Layout, comparison: Comparison) -> str:
@@ -105,7 +108,9 @@ def words(
     for row, label in enumerate(named):
         more = _about_row(row, settings, cells, layers, images.size)
         box = (0, layout.top(row), LABEL - 16, layout.tile[0])
-        parts.append(_at(layout, box, f'<b class="cut">{safe(label)}</b>{more}'))
+        words_of_row = f'<b class="cut">{safe(label)}</b>{more}'
+        lines = 1 + len(label) // _ONE_LINE
+        parts.append(_at(layout, box, f'<div style="--head:{lines}">{words_of_row}</div>'))
     for slot, tile in cells.items():
         image, network = layout.columns[slot[1]]
         spoken = f"{named[slot[0]]}, {networks[network].name}, {images.names[image]}"
