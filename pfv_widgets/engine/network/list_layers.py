@@ -307,7 +307,7 @@ def _answers(
 def _is_alike(one: Tensor, other: Tensor) -> bool:
     """Whether two outputs of one picture are the same but for rounding, at some of its values."""
     step = max(1, one.numel() // _SAMPLE)
-    sample, same = (output.flatten()[::step].double() for output in (one, other))
+    sample, same = (output.flatten()[::step].cpu().double() for output in (one, other))
     tolerance = torch.finfo(one.dtype).eps ** 0.5 * float(same.abs().amax())
     return not float((sample - same).abs().amax()) > tolerance  # NaN says nothing
 
