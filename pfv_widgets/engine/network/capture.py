@@ -81,15 +81,19 @@ def emptied(model: nn.Module, *stores: MutableMapping[str, Any]) -> Iterator[Non
 
 
 class StopForward(BaseException):
-    """Leaves a forward pass in which all that was asked for was seen."""
+    """Leaves a forward pass, since all that was asked for was seen or since something was raised.
+
+    The cause is what was raised.
+    """
 
 
 def run_captured(run: Callable[[], object]) -> None:
     """Run a forward pass that :func:`capture` may end early."""
     try:
         run()
-    except StopForward:
-        return
+    except StopForward as stop:
+        if stop.__cause__ is not None:
+            raise
 
 
 @contextmanager
@@ -125,7 +129,7 @@ def before_each_leaf(
             call()
         except Exception as error:
             raised.append(error)
-            raise
+            raise StopForward from error  # which no network handles itself
 
     before = for_this_thread(begin)
     leaves = [
@@ -136,7 +140,7 @@ def before_each_leaf(
     handles = [leaf.register_forward_pre_hook(before) for leaf in leaves]
     try:
         yield
-    except Exception:
+    except StopForward:
         if not raised:
             raise
     finally:

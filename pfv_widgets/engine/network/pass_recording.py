@@ -21,7 +21,10 @@ IMAGES: Key = ("", 0)  # stands for the images among the calls
 
 
 class NeededError(BaseException):
-    """Something used the numbers of an output that is not stored; no network catches it."""
+    """Something used the numbers of an output that is not stored.
+
+    ``except Exception``, as in a network that handles errors itself, does not catch it.
+    """
 
     def __init__(self, key: Key) -> None:
         super().__init__(key)
@@ -29,7 +32,7 @@ class NeededError(BaseException):
 
 
 class UnclearError(BaseException):
-    """A module before the layer does more than it returns; no network catches it."""
+    """A module before the layer does more than it returns; no :class:`Exception` either."""
 
 
 _READ_ONLY = (

@@ -188,11 +188,23 @@ def test_what_is_raised_before_a_module_ends_the_block_whatever_the_network_make
                     return images
                 raise ValueError("something is wrong") from reason
 
-    def stop() -> None:
-        raise error
+    asked = 0
 
-    network = Cautious(nn.Conv2d(3, 4, 3)).eval()
+    def stop() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise error
+
+    network, ended = Cautious(nn.Conv2d(3, 4, 3)).eval(), []
+
+    def run_thrice() -> None:
+        for _ in range(3):
+            run_captured(lambda: network(torch.rand(1, 3, 8, 8)))
+            ended.append(asked)
+
     with pytest.raises(type(error)) as raised, before_each_leaf(network, stop):
-        network(torch.rand(1, 3, 8, 8))
+        run_thrice()
     assert raised.value is error
+    assert ended == [1]
     assert not any(module._forward_pre_hooks for module in network.modules())
