@@ -74,8 +74,8 @@ class LayerListing:
     channels_last
         Whether the images that ran had their channels last in memory.
     mixing
-        Names of layers whose maps of one image depend on the images that run with it, as those of a
-        ``BatchNorm`` without running statistics do.
+        Names of layers whose maps of one image are known to depend on the images that run with it,
+        as those of a ``BatchNorm`` without running statistics do.
     """
 
     layers: tuple[Layer, ...]

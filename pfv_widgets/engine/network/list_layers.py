@@ -71,8 +71,9 @@ def _list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     modules = {name: module for name, module in modules.items() if name not in refused}
     network = WatchedNetwork(model, modules, run)
     calls, result = network.record(batch)
-    mixing_calls: set[CallKey] = set()
-    call_of, without_map = _sort_out(calls, _verdicts(network, batch, calls, mixing_calls))
+    verdicts, changing = _verdicts(network, batch, calls)
+    mixing_calls = _without_random(network, batch, calls, changing)
+    call_of, without_map = _sort_out(calls, verdicts)
     ran = {call.base for call in calls}
     refused |= without_map | {
         name: "did not run in the forward pass. Choose a layer with feature maps."
@@ -170,19 +171,20 @@ def _sort_out(
 
 
 def _verdicts(
-    network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall], mixing: set[CallKey]
-) -> list[Verdict]:
+    network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall]
+) -> tuple[list[Verdict], set[CallKey]]:
     """Return for each call how its output is laid out, or why it is no map.
 
-    Calls that are seen to depend on the other images of the batch are added to ``mixing``.
+    And the calls whose output of a picture is another one beside other pictures, as far as that is
+    tested: not where all of the network is plainly convolutional.
     """
     refusals = [refusal(call.output, len(batch)) for call in calls]
     spatial = [call for call, reason in zip(calls, refusals, strict=True) if reason is None]
     if _is_plain(spatial, batch):
-        return [(Layout(), True) if reason is None else reason for reason in refusals]
+        return [(Layout(), True) if reason is None else reason for reason in refusals], set()
     layouts = _possible_layouts(spatial, batch)
     tested = tested_instead(network.modules, spatial, layouts, batch)
-    answers = _answers(network, batch[:1], layouts, tested, spatial, mixing=mixing)
+    answers, changing = _answers(network, batch[:1], layouts, tested, spatial)
     shapes = {call.key: _tensor(call).shape for call in spatial}
     grids = {
         _grid(layout, shapes[key])
@@ -203,7 +205,22 @@ def _verdicts(
         if isinstance(verdicts[-1], tuple) and verdicts[-1][1]:
             layout, output = verdicts[-1][0], _tensor(call)
             verified |= {tensor_key(layout.maps(output)): Layout(), tensor_key(output): layout}
-    return verdicts
+    return verdicts, changing
+
+
+def _without_random(
+    network: WatchedNetwork, batch: Tensor, calls: Sequence[ModuleCall], changing: set[CallKey]
+) -> set[CallKey]:
+    """Return those of some calls that give the same for the same images: they draw no numbers."""
+    if not changing:
+        return changing
+    again = {call.key: call.result for call in network.record(batch)[0]}
+    return {
+        call.key
+        for call in calls
+        if call.key in changing and call.result is not None
+        and (other := again.get(call.key)) is not None and _is_alike(call.result[0], other[0])
+    }  # fmt: skip
 
 
 def _followed_layout(
@@ -268,14 +285,13 @@ def _answers(
     layouts: Layouts,
     tested: Mapping[CallKey, CallKey],
     calls: Sequence[ModuleCall],
-    *,
-    mixing: set[CallKey],
-) -> Answers:
+) -> tuple[Answers, set[CallKey]]:
     """Change the picture and return how each output answers in each layout it may have.
 
     None stands for outputs that do not follow the number of images; what is missing did not run.
-    ``mixing`` gets the calls whose output of the picture is another one beside other pictures.
+    With it are the calls whose output of the picture is another one beside other pictures.
     """
+    changing: set[CallKey] = set()
     call_of = {call.key: call for call in calls}
     end = [key for key, instead in tested.items() if key == instead][-1:]
     position_test = PositionCheck(image)
@@ -295,13 +311,14 @@ def _answers(
             answers[key] = [position_test.answer_of(lay.maps(output)) for lay in layouts[key]]
             last = (output, output._version, layouts[key], answers[key] or ())
             if call.result is not None and not _is_alike(output[0], call.result[0]):
-                mixing.add(key)
+                changing.add(key)
         if [key] == end:
             raise StopForward
 
     with suppress(PFVError):  # a network made for one batch size: everything stays open
         run_captured(lambda: network.watch(position_test.pictures, test))
-    return {key: answers[instead] for key, instead in tested.items() if instead in answers}
+    known = {key: answers[instead] for key, instead in tested.items() if instead in answers}
+    return known, changing
 
 
 def _is_alike(one: Tensor, other: Tensor) -> bool:

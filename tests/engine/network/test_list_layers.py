@@ -359,3 +359,17 @@ def test_a_block_that_mixes_the_images_is_told_behind_it() -> None:
         (message,) = listing.warnings(name)
         assert message.startswith("3 depends on all images that run together")
     assert not listing_of(nn.Sequential(*network[:3], Mixed(1))).mixing
+
+
+class Noisy(nn.Module):
+    """Tokens with noise, also in evaluation."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens + torch.randn_like(tokens)
+
+
+def test_noise_is_not_said_to_come_from_the_other_images() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, CHANNELS, 4, 4), Function(tokens_of), nn.LayerNorm(CHANNELS), Noisy()
+    )
+    assert not listing_of(network).mixing
