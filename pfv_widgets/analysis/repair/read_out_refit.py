@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, skip_init
 
 from pfv_widgets.engine.network.capture import for_this_thread, hooked, modules_by_name
 from pfv_widgets.engine.network.forward import Forward
@@ -103,13 +103,14 @@ def _moves(module: nn.Module, network: nn.Module, photo: Tensor, read: Read) -> 
     Another one may give the same numbers: a copy for training, or an average.
     """
     scores = read(run(network, photo), 1)
-    handle = module.register_forward_hook(for_this_thread(lambda *values: values[2] + 1))
+    step = 1 + float(scores.abs().nan_to_num().max())
+    handle = module.register_forward_hook(for_this_thread(lambda *values: values[2] + step))
     try:
         moved = read(run(network, photo), 1)
     finally:
         handle.remove()
     weight = next(module.parameters(), scores)  # half precision rounds what is added
-    return _equal(moved, scores + 1, 4 * torch.finfo(weight.dtype).eps)
+    return _equal(moved, scores + step, 4 * torch.finfo(weight.dtype).eps)
 
 
 def _equal(values: Tensor, scores: Tensor, tolerance: float = 0.0) -> bool:
@@ -349,7 +350,10 @@ def with_read_out(model: nn.Module, name: str, weight: Numbers, bias: Numbers) -
     layer = modules_by_name(new)[name]
     assert isinstance(layer, nn.Linear)
     if not {"weight", "bias"} <= layer._parameters.keys() or parametrize.is_parametrized(layer):
-        plain = nn.Linear(weight.shape[1], len(weight)).to(layer.weight).train(layer.training)
+        like = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+        plain: nn.Linear = skip_init(  # type: ignore[no-untyped-call]
+            nn.Linear, weight.shape[1], len(weight), **like
+        ).train(layer.training)
         for parent in list(new.modules()):
             for key, part in parent._modules.items():
                 if part is layer:
@@ -365,8 +369,9 @@ def with_read_out(model: nn.Module, name: str, weight: Numbers, bias: Numbers) -
 
 
 def check_read_out(
-    forward: Forward, model: nn.Module, read: Read, scores: Tensor, fitted: Numbers
-) -> None:
+    forward: Forward, model: nn.Module, read: Read, given: LinearReadOut,
+    fit: tuple[Numbers, Numbers],
+) -> None:  # fmt: skip
     """Raise where a refitted network gives other scores than the fit says.
 
     Parameters
@@ -375,26 +380,29 @@ def check_read_out(
         The images of the network that was given, and what reads its scores.
     model
         The refitted network, on the device of the images.
-    scores
-        Of the network that was given, ``(n, K)`` for the first images.
-    fitted
-        What the refitted read-out gives for them, ``(n, K)``.
+    given
+        The read-out of the network that was given, for the first images alone.
+    fit
+        Weight ``(K, D)`` and bias ``(K,)`` of the refitted one.
 
     Raises
     ------
     PFVValueError
         Unless the network that was given gives other scores each time.
     """
-    tolerance = torch.finfo(floating_dtype(model)).eps ** 0.5
+    (weight, bias), inputs = fit, given.inputs
+    used = bias != NEVER
+    # of the terms of a sum, which may cancel: half precision rounds each
+    size = float((np.abs(inputs) @ np.abs(weight).T + np.abs(bias))[:, used].max())
+    tolerance = size * torch.finfo(floating_dtype(model)).eps ** 0.5
 
-    def gives(network: nn.Module, expected: Tensor) -> bool:
+    def gives(network: nn.Module, expected: Numbers) -> bool:
         with guarded(network) as own:
-            given = read(run(own, forward.batch(0, len(expected))), len(expected)).cpu().double()
-        usual = expected.abs() < abs(NEVER) / 2
-        largest = float(torch.where(usual, expected, 0).abs().max())
-        return torch.allclose(given[usual], expected[usual], tolerance, tolerance * largest)
+            scores = read(run(own, forward.batch(0, len(expected))), len(expected))
+        return np.allclose(scores.cpu().double().numpy()[:, used], expected[:, used], 0, tolerance)
 
-    if not gives(model, torch.from_numpy(fitted)) and gives(forward.model, scores.double()):
+    fitted = inputs @ weight.T + bias
+    if not gives(model, fitted) and gives(forward.model, given.scores.double().numpy()):
         raise PFVValueError(
             "model: with other weights in its last nn.Linear its scores are not those of the fit: "
             "the weights are used elsewhere as well, or made anew in each pass. Use method='cut', "

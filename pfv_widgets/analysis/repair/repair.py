@@ -229,11 +229,10 @@ def _refitted(network: nn.Module, photos: PhotosByGroup) -> Repair:
     weight, bias = refitted_weights(inputs, *grouped, photos.kinds)
     before = photos.right(scores[torch.from_numpy(defined)])
     model = with_read_out(network, read_out.name, weight, bias)
-    few = slice(_CHECKED)
-    check_read_out(
-        photos.forward, on_device(model, photos.forward.device), class_scores(photos.output),
-        scores[torch.from_numpy(defined)][few], inputs[few] @ weight.T + bias,
-    )  # fmt: skip
+    first = scores[torch.from_numpy(defined)][:_CHECKED]
+    few = replace(read_out, inputs=inputs[:_CHECKED], scores=first)
+    on_same = on_device(model, photos.forward.device)
+    check_read_out(photos.forward, on_same, class_scores(photos.output), few, (weight, bias))
     result = _compared(
         photos, model, "refit", before, np.asarray(predicted == photos.units),
         known=np.asarray(predicted != UNKNOWN),

@@ -100,7 +100,7 @@ def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torc
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise PFVValueError(
-            f"device={device!r} cannot be used ({str(error).splitlines()[0]}). "
+            f"device={device!r} cannot be used ({_first_line(error)}). "
             f"Choose one of {', '.join(repr(name) for name in available_devices())}."
         ) from error
     if chosen.type == "meta":
@@ -130,7 +130,7 @@ def on_device(model: nn.Module, device: torch.device) -> nn.Module:
         return copy.deepcopy(model).to(device)
     except (RuntimeError, TypeError) as error:
         raise PFVValueError(
-            f"model: it could not be copied to {device} ({str(error).splitlines()[0]}). "
+            f"model: it could not be copied to {device} ({_first_line(error)}). "
             f"Move it there yourself with model.to({str(device)!r}), or pass device='cpu'."
         ) from error
 
@@ -147,7 +147,7 @@ def copied(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
         raise PFVValueError(
-            f"model: it could not be copied ({str(error).splitlines()[0]:.120}). Give a network "
+            f"model: it could not be copied ({_first_line(error):.120}). Give a network "
             "whose parameters are leaves, such as one that was just loaded."
         ) from error
 
@@ -220,16 +220,19 @@ def run(model: nn.Module, batch: Tensor) -> object:
                 f"images: {len(batch)} images at a time do not fit into the memory of "
                 f"{batch.device}. Pass a smaller chunk_size, smaller images, or device='cpu'."
             ) from error
-        reason = (str(error).strip().splitlines() or [""])[0]
         raise PFVValueError(
             f"images: the model failed on a batch of shape {tuple(batch.shape)} "
-            f"({type(error).__name__}: {reason:.300}). {_fix(model, batch)}"
+            f"({type(error).__name__}: {_first_line(error):.300}). {_fix(model, batch)}"
         ) from error
 
 
 def ran_out_of_memory(error: PFVValueError) -> bool:
     """Whether :func:`run` failed because memory ran out."""
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _fix(model: nn.Module, batch: Tensor) -> str:

@@ -125,6 +125,8 @@ HEADS: dict[str, Callable[[nn.Linear], nn.Module]] = {
     "plain": lambda layer: layer,
     "weight norm": parametrizations.weight_norm,
     "spectral norm": parametrizations.spectral_norm,
+    "former weight norm": nn.utils.weight_norm,
+    "former spectral norm": nn.utils.spectral_norm,
     "pruned": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
 }
 
@@ -135,11 +137,16 @@ def test_a_refitted_network_gives_the_scores_of_the_fit(name: str) -> None:
     images = blobs(4)
     with torch.no_grad():
         network(images.tensor)
-    if name == "pruned":  # its weight is no leaf until it has run without gradients
+    if name in (
+        "pruned",
+        "former weight norm",
+    ):  # its weight is no leaf until it has run without gradients
         network[-1].weight = network[-1].weight.detach()
     random = np.random.default_rng(0)
     weight, bias = random.normal(size=(3, 5)), random.normal(size=3)
+    state = torch.get_rng_state()
     new = with_read_out(network, str(len(network) - 1), weight, bias)
+    assert torch.equal(torch.get_rng_state(), state)
     with torch.no_grad():
         expected = network[:-1](images.tensor).double().numpy() @ weight.T + bias
         assert new(images.tensor).numpy() == pytest.approx(expected, abs=1e-5)
@@ -165,16 +172,34 @@ def test_a_read_out_whose_weights_are_used_elsewhere_as_well_is_refused() -> Non
         repair(Tied().eval(), blobs(16), [0, 1] * 8, groups=[0] * 16, method="refit")
 
 
+class Offset(nn.Module):
+    """Features far from zero, whose parts of a score cancel."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + 2
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_networks_of_half_precision_are_refitted(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("between", [nn.Identity, Offset])
+def test_networks_of_half_precision_are_refitted(
+    between: Callable[[], nn.Module], dtype: torch.dtype
+) -> None:
     images, labels = blobs(16), [0, 1] * 8
-    result = repair(tiny().to(dtype).eval(), images, labels, groups=[0] * 16, method="refit")
+    model = nn.Sequential(*tiny()[:-1], between(), nn.Linear(8, 5)).to(dtype).eval()
+    result = repair(model, images, labels, groups=[0] * 16, method="refit")
     assert result.method == "refit"
     assert {one.dtype for one in result.model.parameters()} == {dtype}
 
 
-def test_a_network_that_cannot_be_copied_is_named() -> None:
+def test_a_network_that_cannot_be_copied_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     network = nn.Sequential(*tiny(), nn.ReLU(), nn.Linear(5, 3))
     prune.l1_unstructured(network[-1], "weight", 0.5)
     with pytest.raises(PFVValueError, match="could not be copied"):
         repair(network.eval(), blobs(16), [0, 1] * 8, groups=[0] * 16, method="refit")
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(nn.Linear, "__deepcopy__", refuse, raising=False)
+    with pytest.raises(PFVValueError, match=r"could not be copied \(NotImplementedError\)"):
+        repair(tiny(), blobs(16), [0, 1] * 8, groups=[0] * 16, method="refit")
