@@ -99,8 +99,10 @@ class Outputs:
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
         with self.writing() as folder:
             (folder / RECORD).write_text(text + "\n", "utf-8")
-            written = set(files)
-            for name in (self.former | {OVERVIEW}) - (written and {*written, OVERVIEW}):
+            stale = self.former - set(files)
+            if self.former and self.former == stale:  # no pictures, so no overview of them
+                stale |= {OVERVIEW}
+            for name in stale:
                 (folder / name).unlink(missing_ok=True)
 
 

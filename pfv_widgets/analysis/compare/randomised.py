@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.spectral_norm import SpectralNorm
 
@@ -27,7 +28,7 @@ from pfv_widgets.errors import PFVValueError
 from pfv_widgets.validation import whole_number
 
 TRAINED = "trained"
-_POWER_STEPS = 15  # as many as a spectral norm takes when it is made
+_POWER_STEPS = 15  # as many as a spectral norm as a parametrisation takes when it is made
 _METHODS = ("reset_parameters", "_reset_parameters", "_init_weights", "init_weights")
 _Tensors = dict[tuple[str, str], Tensor]  # (module, tensor) → numbers
 
@@ -200,7 +201,9 @@ def _initialise(module: nn.Module) -> None:
 
 def _measure_norms(module: nn.Module) -> None:
     """Let a spectral norm find the largest singular value of new weights."""
-    if isinstance(module, ParametrizationList):
+    if isinstance(module, ParametrizationList) and any(
+        isinstance(one, _SpectralNorm) for one in module
+    ):
         module.train()
         for _ in range(_POWER_STEPS):
             module()

@@ -123,7 +123,7 @@ def _last_on_the_way(
 def unused_layers(forward: Forward, layers: Sequence[Layer]) -> list[Layer]:
     """Return the layers of which nothing depends that the network returns, scores or not.
 
-    None where it returns nothing that has a row for each image.
+    The list is empty where it returns nothing that has a row for each image.
     """
     try:
         used = _reached(forward, layers, _everything)

@@ -58,7 +58,11 @@ def class_names(classes: object, units: int | None = None) -> dict[int, str]:
     complete = not isinstance(classes, Mapping)
     if max(names, default=-1) >= units or (complete and len(names) < units):
         given = repr(classes) if isinstance(classes, str) else "the list"
-        what = f"{given} has {len(names)} names" if complete else f"unit {max(names)} has a name"
+        what = (
+            f"{given} has {len(names)} name{'s' * (len(names) != 1)}"
+            if complete
+            else f"unit {max(names)} has a name"
+        )
         raise PFVValueError(
             f"classes: {what}, and the network's output {units} unit{'s' * (units > 1)}, counted "
             "from 0. Give a name for each in their order, or a mapping from unit to name for some."

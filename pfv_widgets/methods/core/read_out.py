@@ -57,7 +57,7 @@ def outputs_of(value: object) -> dict[str | int, object]:
     if isinstance(value, tuple | list):
         return dict(zip(getattr(value, "_fields", range(len(value))), value, strict=True))
     if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: getattr(value, one.name) for one in fields(value)}
+        return {one.name: getattr(value, one.name, None) for one in fields(value)}
     return {}
 
 

@@ -170,9 +170,7 @@ class ClassesTab:
             return
         self._stopped = None
         if settings.images is not None and not any(settings.images):  # the status line says it
-            with self._lock:
-                self._problem = text.NO_IMAGE
-                self.about.value = text.status(self._problem, kind="warning")
+            self._tell(text.NO_IMAGE)
             return
         with self._lock:
             if self._problem == _STOPPED or (self._result is None and not self._problem):
@@ -193,16 +191,13 @@ class ClassesTab:
             if self.outdated(settings):
                 return
             with self._lock:
-                self._problem, self._stopped = _STOPPED, settings
-                self.about.value = text.status(self._problem, kind="warning")
-                self._dim()
+                self._stopped = settings
+                self._tell(_STOPPED)
             self._say("Stopped.", "warning")
             return
         except Exception as error:
             with self._lock:
-                self._problem = named(error)
-                self.about.value = text.status(self._problem, kind="warning")
-                self._dim()
+                self._tell(named(error))
                 self._offer(error.instead if isinstance(error, UnusedLayerError) else None)
             self._fail(error)  # each time: the status line said that components are being named
             return
@@ -221,6 +216,13 @@ class ClassesTab:
         if words or unknown:
             summary = class_texts.summary(effect, words) if words else ""
             self._say(f"{summary} {unknown}".strip(), "warning" if unknown else "ok")
+
+    def _tell(self, problem: str) -> None:
+        """Show why there are no components, in the place of what is said of them."""
+        with self._lock:
+            self._problem = problem
+            self.about.value = text.status(problem, kind="warning")
+            self._dim()
 
     def _offer(self, layer: str | None) -> None:
         """Show the button that goes to another layer, or hide it."""

@@ -70,7 +70,7 @@ def test_other_classes_are_named_errors(classes: Any, error: type[PFVError], mat
     [
         ("imagenet", "'imagenet' has 1000 names, and the network's output 2 units"),
         (["a", "b", "c"], "the list has 3 names"),
-        (["a"], "the list has 1 names"),
+        (["a"], "the list has 1 name,"),
         ([], "the list has 0 names"),
         ({0: "a", 2: "c"}, "unit 2 has a name"),
     ],
