@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
@@ -179,6 +180,18 @@ def has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """The GPU, whose convolutions keep all 24 bits.
+
+    TF32, PyTorch's default there, rounds to 10 bits, each algorithm in its own way.
+    """
+    import torch
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    return torch.device("cuda" if torch.cuda.is_available() else "mps")
 
 
 def assets_or_skip() -> Path:

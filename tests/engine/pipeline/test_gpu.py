@@ -19,14 +19,8 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "mps")
-
-
-@pytest.fixture(autouse=True)
-def _exact_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TF32, PyTorch's default on a GPU, rounds to 10 bits, each algorithm in its own way."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+def device(accelerator: torch.device) -> torch.device:
+    return accelerator
 
 
 def waits(work: Callable[[], object]) -> list[str]:
