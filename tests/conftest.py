@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib: no test opens a window
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # idle threads of many cores count as work
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -104,12 +106,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Let the garbage collector look seldom, and never at what outlives all tests.
+    """Hide a GPU, and let the garbage collector never look at what outlives all tests.
 
     Hardly anything that is made while tests are collected is garbage: to look for it took half of
     the processor time of that.
     """
     gc.disable()
+    hide_gpu()
     try:
         return (yield)
     finally:
@@ -176,10 +179,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         assets_or_skip()
 
 
+@cache
 def has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def hide_gpu() -> None:
+    """Let tests run on the processor also where there is a GPU; those that need it take it."""
+    if has_gpu():
+        import torch
+
+        for kind in (torch.cuda, torch.backends.mps):
+            vars(kind)["is_available"] = cache(lambda: False)  # one of them is cached
 
 
 @pytest.fixture
@@ -190,8 +203,10 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """
     import torch
 
+    kind = torch.backends.mps if torch.backends.mps.is_built() else torch.cuda
+    monkeypatch.setattr(kind, "is_available", lambda: True)  # see hide_gpu
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    return torch.device("cuda" if torch.cuda.is_available() else "mps")
+    return torch.device("mps" if kind is torch.backends.mps else "cuda")
 
 
 def assets_or_skip() -> Path:

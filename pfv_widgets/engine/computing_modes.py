@@ -12,13 +12,14 @@ import torch
 _AUTOCAST = tuple(filter(torch.amp.is_autocast_available, ("cpu", "cuda", "mps")))
 
 
-class _CallersDevice(threading.local):
-    """The default device that the caller of this thread has chosen; None: the processor."""
+class _Devices(threading.local):
+    """Where networks that run in this thread make tensors; None: on the processor."""
 
-    device: torch.device | None = None
+    caller: torch.device | None = None  # the default device that the caller has chosen
+    network: torch.device | None = None  # of a copy, whose owner has it on the processor
 
 
-_CALLER = _CallersDevice()
+_DEVICES = _Devices()
 
 
 @contextmanager
@@ -42,18 +43,41 @@ def own_modes() -> Iterator[None]:
 
 
 @contextmanager
+def networks_device(device: torch.device | None) -> Iterator[None]:
+    """Let the network that runs next make its tensors on this device; None: as its caller does."""
+    before, _DEVICES.network = _DEVICES.network, device
+    try:
+        yield
+    finally:
+        _DEVICES.network = before
+
+
+@contextmanager
 def callers_device() -> Iterator[None]:
-    """Run a network as its owner does: what it makes without naming a device is made there."""
-    device = _CALLER.device
+    """Run a network as its owner does: what it makes without naming a device is made there.
+
+    A copy on another device makes it on that: its owner's network makes it where its weights are.
+    """
+    device = _DEVICES.network or _DEVICES.caller
     with nullcontext() if device is None else torch.device(device):
         yield
 
 
 @contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Compute with PyTorch's own kernels."""
+    before, torch.backends.cudnn.enabled = torch.backends.cudnn.enabled, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
+
+
+@contextmanager
 def _on_processor(default: torch.device) -> Iterator[None]:
-    before, _CALLER.device = _CALLER.device, default
+    before, _DEVICES.caller = _DEVICES.caller, default
     try:
         with torch.device("cpu"):
             yield
     finally:
-        _CALLER.device = before
+        _DEVICES.caller = before

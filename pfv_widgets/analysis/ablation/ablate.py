@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from pfv_widgets.analysis.core.suspects import Suspect, SuspectBasis, checked_suspects
 from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.network.capture import for_this_thread, modules_by_name
+from pfv_widgets.engine.network.devices import copied
 from pfv_widgets.engine.network.feature_layout import LAYOUTS, Layout, possible_layouts
 from pfv_widgets.engine.network.layers import unknown_layer
-from pfv_widgets.engine.network.model_guard import clean_name, copied, guarded, unwrap
+from pfv_widgets.engine.network.model_guard import clean_name, guarded, unwrap
 from pfv_widgets.engine.network.module_calls import tensors_in
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.settings import CUT_MODES

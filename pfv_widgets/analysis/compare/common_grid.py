@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
-from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
+from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.network.named_models import (
     NamedModels,
     images_by_network,
@@ -45,8 +45,7 @@ def compared_networks(
     for name, images in images_by_network(named, batch).items():
         network = unwrap(named[name][0])
         fitting = images_that_fit(name, network, images, device)
-        target = choose_device(network, device)
-        forward = Forward(on_device(network, target), fitting.tensor, target, network)
+        forward = Forward.of(network, fitting.tensor, device)
         try:
             layers = forward.list_layers()
         except PFVError as error:

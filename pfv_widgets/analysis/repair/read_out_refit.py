@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, skip_init
 
 from pfv_widgets.engine.network.capture import for_this_thread, hooked, modules_by_name
+from pfv_widgets.engine.network.devices import copied
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import copied, floating_dtype, guarded, run
+from pfv_widgets.engine.network.model_guard import floating_dtype, guarded, run
 from pfv_widgets.engine.network.partial_forward import Read
 from pfv_widgets.errors import PFVValueError
 

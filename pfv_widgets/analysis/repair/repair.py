@@ -28,8 +28,9 @@ from pfv_widgets.analysis.repair.read_out_refit import (
 from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.lazy_import import lazy_import
+from pfv_widgets.engine.network.devices import on_device
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
+from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.read_out import Output
 
@@ -140,6 +141,7 @@ def repair(
     method: str = "auto",
     classes: object = None,
     output: Output = None,
+    device: str | torch.device = "auto",
 ) -> Repair:
     """Repair a network, and compare it with what it was by group.
 
@@ -178,7 +180,7 @@ def repair(
         adjustment), where groups are small also with larger margins for these (VS loss); where
         there are no groups, to photos with and without the suspects' marks.
         ``"auto"``: refit where there are groups or masks, else cut.
-    classes, output
+    classes, output, device
         As for :func:`find_shortcuts`.
 
     Raises
@@ -193,8 +195,7 @@ def repair(
     texts = batch.labels if labels is None else labels
     if texts is None:
         raise PFVValueError("labels=None, and the images have none. Give one for each image.")
-    device = choose_device(network)
-    forward = Forward(on_device(network, device), batch.tensor, device, network)
+    forward = Forward.of(network, batch.tensor, device)
     photos = PhotosByGroup.of(
         forward, batch, texts, groups=groups, suspects=cut, classes=classes, output=output,
         masks=checked_masks(masks, batch),

@@ -176,6 +176,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     *,
     classes: object = None,
     output: Output = None,
+    device: str | torch.device = "auto",
     on_progress: OnProgress = silent,
 ) -> ShortcutReport:
     """Find marks and backgrounds that a network takes for a class, each with a causal test.
@@ -218,6 +219,8 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
         Names of the output's units.
     output
         Which of several outputs.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"`` or a ``torch.device``.
     on_progress
         Called before each module that runs; it may raise ``Cancelled`` to stop the work.
 
@@ -233,7 +236,7 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
             "labels=None, and the images have none: what predicts a label cannot be found without "
             "labels. Give one for each image."
         )
-    pfv = PFV(model, batch)
+    pfv = PFV(model, batch, device)
     forward, shape = pfv.store.forward, pfv.layer(layer)
     listener = function_or_none("on_progress", on_progress, "a function of a Progress")
     progress = _SearchProgress(listener or silent, len(batch))

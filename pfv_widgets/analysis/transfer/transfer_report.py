@@ -37,9 +37,10 @@ from pfv_widgets.analysis.transfer.probes import (
 )
 from pfv_widgets.analysis.transfer.result import LayerProbes, TransferReport
 from pfv_widgets.engine.computing_modes import own_modes
+from pfv_widgets.engine.network.devices import choose_device, on_device
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
+from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.validation import function_or_none

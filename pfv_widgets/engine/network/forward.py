@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.device_transfer import large_empty, send
 from pfv_widgets.engine.network.capture import Reduce, before_each_leaf, capture, run_captured
+from pfv_widgets.engine.network.devices import choose_device, follow, on_device
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
 from pfv_widgets.engine.network.layers import LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import floating_dtype, guarded, run
+from pfv_widgets.engine.network.model_guard import LOCK, floating_dtype, guarded, run
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 
@@ -52,6 +53,27 @@ class Forward:
     original: nn.Module | None = None
     autocast: bool = False
     channels_last: bool | None = False
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        images: Tensor,
+        device: str | torch.device = "auto",
+        *,
+        autocast: bool = False,
+        channels_last: bool | None = False,
+    ) -> Forward:
+        """Return a user's network, or a copy of it where it is to run on another device.
+
+        Raises
+        ------
+        PFVValueError
+            For a device that cannot be used, or a network that cannot be copied to it.
+        """
+        where = choose_device(network, device)
+        there = on_device(network, where)
+        return cls(there, images, where, network, autocast, channels_last)
 
     def batch(self, start: int, stop: int) -> Tensor:
         """Return some of the images as the network takes them."""
@@ -129,9 +151,10 @@ class Forward:
         return self._fingerprint.structure()
 
     def update(self) -> None:
-        """Give a copy on another device the numbers that the original has now."""
-        if self.original is not None and self.original is not self.model:
-            self.model.load_state_dict(self.original.state_dict())
+        """Make a copy on another device what the original is now."""
+        if self.original is not None:
+            with LOCK:
+                follow(self.model, self.original, self.device)
 
     @cached_property
     def _fingerprint(self) -> Fingerprint:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from os import PathLike
 
@@ -13,14 +13,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from pfv_widgets.engine.computing_modes import callers_device, own_modes
-from pfv_widgets.engine.network.capture import modules_by_name, without_compile
+from pfv_widgets.engine.computing_modes import (
+    callers_device,
+    networks_device,
+    own_modes,
+    without_cudnn,
+)
+from pfv_widgets.engine.network.capture import without_compile
+from pfv_widgets.engine.network.devices import copied_to, first_line, named_parameters
 from pfv_widgets.engine.network.fair_lock import FairLock
+from pfv_widgets.engine.network.fingerprint import modules_of
 from pfv_widgets.engine.network.module_states import ModuleStates
 from pfv_widgets.engine.network.replica import CannotReplicateError, is_replica, replicate
 from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError, is_out_of_memory
 
+# what PyTorch says where tensors of two devices meet, and of work that a device does not do
+_ELSEWHERE = "same device|expected device|should be the same|(CUDA|MPS)' backend|convert (cuda|mps)"
 _WRAPPERS = ("module", "_orig_mod")
 # one network, or two that share parts, may be used by several threads
 LOCK, _GUARDED = FairLock(), ModuleStates()
@@ -49,7 +58,7 @@ def unwrap(model: nn.Module) -> nn.Module:
             f"model={model!r:.60}: expected a torch.nn.Module, got {type(model).__name__}."
             f"{_instead_of(model)}"
         )
-    for name, parameter in _named_parameters(model):
+    for name, parameter in named_parameters(model):
         if is_lazy(parameter):
             raise PFVValueError(
                 f"model: parameter {name!r} is not initialised yet. Run the model once on images "
@@ -61,14 +70,6 @@ def unwrap(model: nn.Module) -> nn.Module:
                 "Load the weights first, for example with load_state_dict(..., assign=True)."
             )
     return model
-
-
-def _named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield every parameter of every module: ``named_parameters()`` takes five times as long."""
-    for module_name, module in modules_by_name(model).items():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                yield f"{module_name}.{name}".strip("."), parameter
 
 
 def _instead_of(argument: object) -> str:
@@ -89,67 +90,6 @@ def clean_name(name: str) -> str:
     'features.3'
     """
     return without_compile(name).removeprefix("module.")
-
-
-def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torch.device:
-    """Return where to run; ``"auto"``: on the model's own accelerator, else on the best device."""
-    if str(device) == "auto":
-        return _automatic_device(model)
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        raise PFVValueError(
-            f"device={device!r} cannot be used ({_first_line(error)}). "
-            f"Choose one of {', '.join(repr(name) for name in available_devices())}."
-        ) from error
-    if chosen.type == "meta":
-        raise PFVValueError("device='meta' holds no numbers. Choose 'cpu', 'cuda' or 'mps'.")
-    return chosen
-
-
-def available_devices() -> tuple[str, ...]:
-    """Names that ``device`` takes on this machine, ``"auto"`` first."""
-    available = ["auto", "cpu"]
-    if torch.cuda.is_available():
-        available.append("cuda")
-    if torch.backends.mps.is_available():
-        available.append("mps")
-    return tuple(available)
-
-
-def on_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return the model on ``device``: itself where it is there already, else a copy.
-
-    The user's own module never moves.
-    """
-    here = {parameter.device for _, parameter in _named_parameters(model)}
-    if len(here) != 1 or _same_device(next(iter(here)), device):
-        return model
-    try:
-        return copy.deepcopy(model).to(device)
-    except (RuntimeError, TypeError) as error:
-        raise PFVValueError(
-            f"model: it could not be copied to {device} ({_first_line(error)}). "
-            f"Move it there yourself with model.to({str(device)!r}), or pass device='cpu'."
-        ) from error
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy of the model.
-
-    Raises
-    ------
-    PFVValueError
-        Where it has tensors that cannot be copied.
-    """
-    try:
-        return copy.deepcopy(model)
-    except (RuntimeError, TypeError) as error:
-        raise PFVValueError(
-            f"model: it could not be copied ({_first_line(error):.120}). Give a network "
-            "whose parameters are leaves, such as one that was just loaded."
-        ) from error
 
 
 def floating_dtype(model: nn.Module) -> torch.dtype:
@@ -183,7 +123,7 @@ def guarded(model: nn.Module) -> Iterator[nn.Module]:
     compiled parts run eagerly meanwhile. One thread at a time; long work calls
     :func:`let_others_run` between its passes.
     """
-    with LOCK, own_modes():
+    with LOCK, own_modes(), networks_device(copied_to(model)):
         network = isolated(model)
         if is_replica(network):
             yield network
@@ -209,8 +149,12 @@ def run(model: nn.Module, batch: Tensor) -> object:
         If the forward pass fails or memory runs out; the original error is the cause. An error
         that this package raised inside passes as it is.
     """
+    # cuDNN has no gradient of recurrent layers in evaluation mode
+    recurrent = torch.is_grad_enabled() and any(
+        isinstance(one, nn.RNNBase) for one in modules_of(model)
+    )
     try:
-        with callers_device():
+        with callers_device(), without_cudnn() if recurrent else nullcontext():
             return model(batch.clone())  # the network may write into its input
     except (PFVError, Cancelled):
         raise
@@ -222,8 +166,14 @@ def run(model: nn.Module, batch: Tensor) -> object:
             ) from error
         raise PFVValueError(
             f"images: the model failed on a batch of shape {tuple(batch.shape)} "
-            f"({type(error).__name__}: {_first_line(error):.300}). {_fix(model, batch)}"
+            f"({type(error).__name__}: {first_line(error):.300}). {_fix(model, batch, error)}"
         ) from error
+
+
+def _is_recurrent(model: nn.Module) -> bool:
+    """Whether a gradient is wanted that cuDNN does not have in evaluation mode."""
+    wanted = torch.is_grad_enabled()
+    return wanted and any(isinstance(one, nn.RNNBase) for one in modules_of(model))
 
 
 def ran_out_of_memory(error: PFVValueError) -> bool:
@@ -231,11 +181,12 @@ def ran_out_of_memory(error: PFVValueError) -> bool:
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _fix(model: nn.Module, batch: Tensor) -> str:
+def _fix(model: nn.Module, batch: Tensor, error: Exception) -> str:
+    if batch.device.type != "cpu" and re.search(_ELSEWHERE, str(error)):
+        return (
+            f"It ran on {batch.device}, and some of its tensors are elsewhere. Pass device='cpu', "
+            "or register them with register_buffer and make others on the device of the images."
+        )
     first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)
     if first is not None and first.in_channels == 1 and batch.shape[1] == 3:
         return (
@@ -266,14 +217,3 @@ def _takes(model: nn.Module, batch: Tensor) -> bool:
 def _is_wrapper(model: nn.Module) -> bool:
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     return isinstance(model, parallel) or isinstance(getattr(model, "_orig_mod", None), nn.Module)
-
-
-def _automatic_device(model: nn.Module) -> torch.device:
-    for parameter in model.parameters():
-        if parameter.device.type != "cpu":
-            return parameter.device
-    return torch.device(available_devices()[-1] if len(available_devices()) > 2 else "cpu")
-
-
-def _same_device(here: torch.device, there: torch.device) -> bool:
-    return here.type == there.type and there.index in (None, here.index)

@@ -16,8 +16,9 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, normalisation_of
 from pfv_widgets.engine.data.preprocessing import MAX_SIDE, normalised
+from pfv_widgets.engine.network.devices import choose_device, on_device
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
+from pfv_widgets.engine.network.model_guard import guarded, run, unwrap
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.validation import is_whole
 

@@ -23,8 +23,9 @@ from pfv_widgets.engine.data.photo_stream import (
 )
 from pfv_widgets.engine.data.tensors import Transform
 from pfv_widgets.engine.device_transfer import PendingRead
+from pfv_widgets.engine.network.devices import choose_device, on_device
 from pfv_widgets.engine.network.fingerprint import network_fingerprint
-from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, unwrap
+from pfv_widgets.engine.network.model_guard import guarded, unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis, fit_moments, rounding
 from pfv_widgets.engine.pca.batch_basis import SAME
 from pfv_widgets.engine.pca.data_set_summary import DataSet

@@ -25,7 +25,7 @@ from pfv_widgets.engine.data.load_images import batch_of
 from pfv_widgets.engine.device_transfer import select
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
+from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import BasisSource, FixedBasis, source_of
 from pfv_widgets.engine.pca.batch_basis import Weights
@@ -118,10 +118,9 @@ class PFV:
         function_or_none("progress", progress, "a function of (done, all)")
         source = source_of(basis)
         network, batch = unwrap(model), batch_of(images)
-        target = choose_device(network, device)
         last = None if channels_last is None else truth_value("channels_last", channels_last)
-        modes = truth_value("autocast", autocast), last
-        forward = Forward(on_device(network, target), batch.tensor, target, network, *modes)
+        autocast = truth_value("autocast", autocast)
+        forward = Forward.of(network, batch.tensor, device, autocast=autocast, channels_last=last)
         self.store = FeatureStore(forward, batch, chunk_size, memory, source)
         self.colours = ColourMemory()
         self.holds_colours = False

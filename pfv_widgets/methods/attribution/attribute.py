@@ -14,8 +14,9 @@ from torch import nn
 from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.load_images import batch_of
+from pfv_widgets.engine.network.devices import choose_device, on_device
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import choose_device, on_device, unwrap
+from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.network.named_models import normalisation_doubt
 from pfv_widgets.errors import PFVValueError, warn
 from pfv_widgets.methods.attribution.registry import DEFAULT

@@ -192,6 +192,8 @@ class Comparison:
         if now != self._computed_with:
             self._computed_with = now
             self.close()
+            for network in self.networks:
+                network.update()
 
     def close(self) -> None:
         """Empty the cache; a cell that is needed later is computed again."""

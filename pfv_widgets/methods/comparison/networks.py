@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.capture import modules_by_name
+from pfv_widgets.engine.network.devices import choose_device, follow, on_device
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import choose_device, guarded, on_device, run, unwrap
+from pfv_widgets.engine.network.model_guard import LOCK, guarded, run, unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.methods.core.class_names import ClassNames
@@ -53,9 +54,9 @@ class Network:
         argument: str | None = None,
     ) -> None:
         self.name, self.images, self.classes = name, images, classes or {}
-        network = unwrap(model)
-        self.device = choose_device(network, device)
-        self.model = on_device(network, self.device)
+        self._original = unwrap(model)
+        self.device = choose_device(self._original, device)
+        self.model = on_device(self._original, self.device)
         self._inputs, self._argument = inputs, argument
         self._fed(0)  # wrong inputs are an error at once
         self._making = threading.Lock()
@@ -97,9 +98,14 @@ class Network:
         """Tell apart the states of the network's numbers."""
         return self._fingerprint.state()
 
+    def update(self) -> None:
+        """Make a copy on another device what the network is now."""
+        with LOCK:
+            follow(self.model, self._original, self.device)
+
     @cached_property
     def _fingerprint(self) -> Fingerprint:
-        return Fingerprint(self.model)
+        return Fingerprint(self._original)
 
     def close(self) -> None:
         """Free what PFV keeps."""

@@ -14,14 +14,8 @@ from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, normalisation_of
 from pfv_widgets.engine.data.preprocessing import MAX_SIDE
-from pfv_widgets.engine.network.model_guard import (
-    choose_device,
-    floating_dtype,
-    guarded,
-    isolated,
-    on_device,
-    unwrap,
-)
+from pfv_widgets.engine.network.devices import choose_device, on_device
+from pfv_widgets.engine.network.model_guard import floating_dtype, guarded, isolated, unwrap
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
 from pfv_widgets.methods.core.class_names import class_names

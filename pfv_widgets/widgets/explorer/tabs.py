@@ -220,7 +220,7 @@ class LinkedClassesTab(ClassesTab):
 
                 found = find_shortcuts(
                     pfv.model, pfv.images, layer=layer, classes=self._classes,
-                    output=explorer.output, on_progress=watch,
+                    output=explorer.output, device=pfv.device, on_progress=watch,
                 )  # fmt: skip
             answer((found, pfv.images, version))
             number = len(found.suspects)

@@ -11,14 +11,8 @@ from torch.optim.swa_utils import AveragedModel
 
 import pfv_widgets as pw
 from pfv_widgets.engine.data.batch import ImageBatch
-from pfv_widgets.engine.network.model_guard import (
-    available_devices,
-    choose_device,
-    clean_name,
-    floating_dtype,
-    on_device,
-    unwrap,
-)
+from pfv_widgets.engine.network.devices import choose_device, on_device
+from pfv_widgets.engine.network.model_guard import clean_name, floating_dtype, unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from tests.networks import HOOKS, Function, blobs, tiny, unchanged
@@ -283,8 +277,7 @@ def test_network_without_parameters_gives_a_picture() -> None:
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu"), "auto"])
 def test_network_on_its_device_is_not_copied(device: Any) -> None:
     network = tiny()
-    actual = choose_device(network, "cpu" if len(available_devices()) > 2 else device)
-    assert on_device(unwrap(network), actual) is network
+    assert on_device(unwrap(network), choose_device(network, device)) is network
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta", 3.5, None])
@@ -294,14 +287,15 @@ def test_device_that_cannot_be_used_is_named(device: Any) -> None:
 
 
 @pytest.mark.gpu
-def test_network_is_copied_to_the_accelerator_and_gives_the_same_picture() -> None:
+def test_network_is_copied_to_the_accelerator_and_gives_the_same_picture(
+    accelerator: torch.device,
+) -> None:
     network = tiny()
-    accelerator = available_devices()[-1]
     with unchanged(network):
         pfv = PFV(network, blobs(3), device=accelerator)
         actual = pfv.render()
     assert {one.device.type for one in network.parameters()} == {"cpu"}
-    assert actual.heatmaps.device.type == pfv.device.type == accelerator
+    assert actual.heatmaps.device.type == pfv.device.type == accelerator.type
     expected = PFV(network, blobs(3), device="cpu").render()
     torch.testing.assert_close(actual.heatmaps.cpu(), expected.heatmaps, rtol=0, atol=2e-3)
 

@@ -89,10 +89,12 @@ def test_similar_positions_are_those_of_the_processor(device: torch.device) -> N
         assert one.similarity == pytest.approx(other.similarity, abs=1e-3)
 
 
-def test_auto_takes_the_accelerator_and_leaves_the_users_model_where_it_is() -> None:
+def test_auto_takes_the_accelerator_and_leaves_the_users_model_where_it_is(
+    device: torch.device,
+) -> None:
     network = tiny()
     pfv = PFV(network, blobs(3))
-    assert pfv.device.type in ("cuda", "mps")
+    assert pfv.device.type == device.type
     assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
 
 
@@ -114,7 +116,7 @@ def test_a_basis_is_fitted_on_an_accelerator(device: torch.device) -> None:
     )
 
 
-cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+cuda = pytest.mark.skipif(torch.backends.mps.is_built(), reason="needs a CUDA device")
 
 
 @cuda

@@ -1,0 +1,169 @@
+"""Where a network runs: the device that is chosen, and the copy of the network that lies there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pfv_widgets.engine.network.capture import modules_by_name
+from pfv_widgets.engine.network.fingerprint import modules_of
+from pfv_widgets.errors import PFVValueError
+
+_COPIED_TO = "_pfv_copied_to"  # attribute of a copy's root: the name of its device
+
+
+def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torch.device:
+    """Return where to run; ``"auto"``: on the model's own accelerator, else on the best device."""
+    if str(device) == "auto":
+        return _automatic_device(model)
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        raise PFVValueError(
+            f"device={device!r} cannot be used ({first_line(error)}). "
+            f"Choose one of {', '.join(repr(name) for name in available_devices())}."
+        ) from error
+    if chosen.type == "meta":
+        raise PFVValueError("device='meta' holds no numbers. Choose 'cpu', 'cuda' or 'mps'.")
+    return chosen
+
+
+def available_devices() -> tuple[str, ...]:
+    """Names that ``device`` takes on this machine, ``"auto"`` first."""
+    available = ["auto", "cpu"]
+    if torch.cuda.is_available():
+        available.append("cuda")
+    if torch.backends.mps.is_available():
+        available.append("mps")
+    return tuple(available)
+
+
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the model on ``device``: itself where it is there already, else a copy.
+
+    The user's own module never moves. A copy holds all tensors that are attributes of modules on
+    its device, also those that no module has registered.
+
+    Raises
+    ------
+    PFVValueError
+        Where it has parts that cannot be copied.
+    """
+    here = {one.device for _, one in named_parameters(model)}
+    here = here or {one.device for one in model.buffers()}
+    if len(here) != 1 or _same_device(next(iter(here)), device):
+        return model
+    try:
+        moved = copy.deepcopy(model, _moved_tensors(model, device)).to(device)
+    except (RuntimeError, TypeError) as error:
+        raise PFVValueError(
+            f"model: it could not be copied to {device} ({first_line(error)}). "
+            f"Move it there yourself with model.to({str(device)!r}), or pass device='cpu'."
+        ) from error
+    vars(moved)[_COPIED_TO] = str(device)
+    return moved
+
+
+def copied_to(model: nn.Module) -> torch.device | None:
+    """Return the device that :func:`on_device` copied a model to, or a part of it; else None."""
+    for module in modules_of(model):
+        if _COPIED_TO in vars(module):
+            device = torch.device(vars(module)[_COPIED_TO])
+            tensors = chain(module.parameters(), module.buffers())
+            here = next((one.device for one in tensors), device)
+            return device if _same_device(here, device) else None  # it may have been moved since
+    return None
+
+
+def follow(moved: nn.Module, original: nn.Module, device: torch.device) -> None:
+    """Make a copy by :func:`on_device` what it would be now: the original may have changed."""
+    if moved is original:
+        return
+    fresh = on_device(original, device)
+    attributes = dict(vars(fresh))
+    vars(moved).clear()
+    vars(moved).update(attributes)
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy of the model.
+
+    Raises
+    ------
+    PFVValueError
+        Where it has tensors that cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise PFVValueError(
+            f"model: it could not be copied ({first_line(error):.120}). Give a network "
+            "whose parameters are leaves, such as one that was just loaded."
+        ) from error
+
+
+def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield every parameter of every module: ``named_parameters()`` takes five times as long."""
+    for module_name, module in modules_by_name(model).items():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                yield f"{module_name}.{name}".strip("."), parameter
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _moved_tensors(model: nn.Module, device: torch.device) -> dict[int, Any]:
+    """Return copies of the model's tensors by the ids of these, as ``copy.deepcopy`` takes them.
+
+    So nothing is copied twice, nor are gradients. Other kinds of tensors are left to it.
+    """
+    copies: dict[int, Any] = {}
+    for module in modules_of(model):
+        for value in chain(module._parameters.values(), *_plain_tensors(module)):
+            if type(value) is nn.Parameter:
+                there = value.detach().to(device, copy=True)
+                copies[id(value)] = nn.Parameter(there, value.requires_grad)
+            elif type(value) is Tensor and not value.requires_grad and value.device.type != "meta":
+                copies[id(value)] = value.detach().to(device, copy=True)
+    return copies
+
+
+def _plain_tensors(module: nn.Module) -> Iterator[Iterable[object]]:
+    """Yield buffers, and attributes that may be tensors, also in a list, tuple or dictionary."""
+    yield module._buffers.values()
+    yield vars(module).values()
+    for name, value in vars(module).items():
+        if name.startswith("_"):
+            continue
+        if isinstance(value, list | tuple):
+            yield value
+        elif isinstance(value, dict):
+            yield value.values()
+
+
+def _automatic_device(model: nn.Module) -> torch.device:
+    parameters = list(model.parameters())
+    for parameter in parameters:
+        if parameter.device.type != "cpu":
+            return parameter.device
+    if not parameters or any(map(_is_quantised, modules_of(model))):
+        return torch.device("cpu")
+    return torch.device(available_devices()[-1] if len(available_devices()) > 2 else "cpu")
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    """Whether it computes in integers, which PyTorch does on a processor alone."""
+    return ".quantized." in f"{type(module).__module__}."
+
+
+def _same_device(here: torch.device, there: torch.device) -> bool:
+    return here.type == there.type and there.index in (None, here.index)

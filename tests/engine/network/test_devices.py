@@ -1,0 +1,166 @@
+"""Networks that run on another device than their owner's: what is copied, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pfv_widgets as pw
+from pfv_widgets.engine.network import devices
+from pfv_widgets.engine.network.devices import choose_device, copied_to, follow, on_device
+from pfv_widgets.engine.network.model_guard import guarded, run
+from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.methods.comparison.comparison import Comparison, Task
+from pfv_widgets.methods.core.target import Target
+from pfv_widgets.methods.gradient.backprop import Saliency
+from tests.engine.network.test_fingerprint import CHANGES
+from tests.networks import Function, blobs, tiny
+
+META = torch.device("meta")  # another device that is there everywhere; it holds no numbers
+
+
+@pytest.fixture
+def copied_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run copies, as where there is a GPU and the network lies on the processor."""
+    monkeypatch.setattr(devices, "_same_device", lambda *_: False)
+
+
+class Constants(nn.Module):
+    """Holds tensors that no module has registered, and makes one in its forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.gain, self.offsets = torch.full((1, 4, 1, 1), 2.0), [torch.ones(4, 1, 1)]
+        self.tables = {"scale": torch.full((4, 1, 1), 0.5)}
+        self.same = self.gain
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images) * self.gain + self.offsets[0] * self.tables["scale"]
+        pooled = (maps * torch.linspace(0, 1, maps.shape[-1])).mean((2, 3))
+        return self.head(pooled)
+
+
+def test_what_no_module_has_registered_lies_with_the_copy() -> None:
+    network = Constants()
+    network.conv.weight.grad = torch.ones_like(network.conv.weight)
+    moved = on_device(network, META)
+    for one in (moved.conv.weight, moved.gain, moved.offsets[0], moved.tables["scale"]):
+        assert one.device == META
+    assert moved.same is moved.gain
+    assert moved.conv.weight.grad is None
+    assert {one.device.type for one in (network.gain, network.offsets[0], network.conv.weight)} == {
+        "cpu"
+    }
+
+
+def test_a_copy_makes_its_tensors_where_its_weights_are() -> None:
+    network, images = Constants().eval(), blobs(2).tensor
+    with guarded(on_device(network, META)) as moved:
+        assert run(moved, images.to(META)).device == META
+    with guarded(network) as own:  # inside of the other, the owner's is the owner's
+        assert run(own, images).device.type == "cpu"
+
+
+def test_a_copy_that_its_owner_moved_back_is_a_network_as_any_other() -> None:
+    moved = on_device(tiny(), META)
+    assert copied_to(moved) == META
+    assert copied_to(nn.Sequential(moved)) == META
+    assert copied_to(moved.to_empty(device="cpu")) is None
+    assert copied_to(tiny()) is None
+
+
+def test_tensors_of_two_devices_are_named_with_what_to_do() -> None:
+    network = tiny()
+    elsewhere = torch.ones(8, 1, 1)
+    network[2] = Function(lambda maps: maps + elsewhere)
+
+    with (
+        guarded(on_device(network, META)) as moved,
+        pytest.raises(PFVValueError, match=r"ran on meta.*Pass device='cpu', or register"),
+    ):
+        run(moved, blobs(1).tensor.to(META))
+
+
+@pytest.mark.usefixtures("copied_networks")
+@pytest.mark.parametrize("change", CHANGES)
+def test_pictures_of_a_copy_follow_the_network(change: Callable[[nn.Module], None]) -> None:
+    network, images = tiny(), blobs(3)
+    pfv = PFV(network, images, device="cpu")
+    assert pfv.model is not network
+    before = pfv.render().scores
+    change(network)
+    result = pfv.render()
+    fresh = PFV(network, images, device="cpu").render()
+    torch.testing.assert_close(result.scores.abs(), fresh.scores.abs(), rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(result.scores.abs(), before.abs(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("copied_networks")
+def test_layers_of_a_copy_follow_the_network() -> None:
+    network, images = tiny(), blobs(2)
+    pfv = PFV(network, images, device="cpu")
+    pfv.render()
+    network[4].stride = (2, 2)
+    network[10] = nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1))
+    pfv.render()
+    assert pfv.layers == PFV(network, images, device="cpu").layers
+    assert pfv.render(layer="10.1").scores.shape[2:] == (4, 4)
+
+
+@pytest.mark.usefixtures("copied_networks")
+def test_maps_of_a_copy_follow_the_network() -> None:
+    network, images = tiny(), blobs(2)
+    comparison = Comparison(network, images)
+    task = Task(0, 0, Saliency(), Target())
+    before = comparison.compute(task)
+    with torch.no_grad():
+        network[0].weight.mul_(-1)
+    comparison.refresh()
+    assert comparison.cached(task) is None
+    after = comparison.compute(task).values
+    assert not torch.equal(after, before.values)
+    torch.testing.assert_close(after, Comparison(network, images).compute(task).values)
+
+
+def test_a_network_that_does_not_move_follows_itself() -> None:
+    network = tiny()
+    weight = network[0].weight
+    follow(network, network, torch.device("cpu"))
+    assert network[0].weight is weight
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor")
+def test_quantised_networks_and_those_without_weights_stay_on_the_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "available_devices", lambda: ("auto", "cpu", "cuda"))
+    assert choose_device(tiny()).type == "cuda"
+    assert choose_device(nn.Sequential(nn.AvgPool2d(2))).type == "cpu"
+    quantised = torch.ao.quantization.quantize_dynamic(tiny(), {nn.Linear})
+    assert choose_device(quantised).type == "cpu"
+
+
+def test_gradients_of_recurrent_layers_are_computed_without_cudnn() -> None:
+    """In evaluation mode cuDNN gives none; all other passes and layers keep it."""
+    seen: list[tuple[bool, bool]] = []
+
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.rnn = nn.Conv2d(3, 4, 3, stride=2), nn.LSTM(4, 5, batch_first=True)
+
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append((torch.is_grad_enabled(), torch.backends.cudnn.enabled))
+            return self.rnn(self.conv(images).flatten(2).transpose(1, 2))[0][:, -1]
+
+    before = torch.backends.cudnn.enabled
+    pw.attribute(Recurrent(), blobs(2), "saliency", unit=1)
+    pw.PFV(Recurrent(), blobs(2), "cpu")
+    assert set(seen) == {(True, False), (False, before)}
+    assert torch.backends.cudnn.enabled is before
