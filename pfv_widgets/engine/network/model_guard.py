@@ -149,12 +149,8 @@ def run(model: nn.Module, batch: Tensor) -> object:
         If the forward pass fails or memory runs out; the original error is the cause. An error
         that this package raised inside passes as it is.
     """
-    # cuDNN has no gradient of recurrent layers in evaluation mode
-    recurrent = torch.is_grad_enabled() and any(
-        isinstance(one, nn.RNNBase) for one in modules_of(model)
-    )
     try:
-        with callers_device(), without_cudnn() if recurrent else nullcontext():
+        with callers_device(), without_cudnn() if _is_recurrent(model) else nullcontext():
             return model(batch.clone())  # the network may write into its input
     except (PFVError, Cancelled):
         raise
