@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--layer", nargs="+", help="layers whose feature maps are decomposed (default: the last)"
     )
     parser.add_argument(
-        "--components", type=int, default=12, help="their number (default: %(default)s)"
+        "--components", type=int, help="their number (default: 12, or all that a layer has)"
     )
     parser.add_argument(
         "--batch-size", type=int, default=32, help="photos at a time (default: %(default)s)"

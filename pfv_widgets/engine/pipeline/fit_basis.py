@@ -45,11 +45,13 @@ from pfv_widgets.validation import (
     whole_number,
 )
 
+_MOST = 12  # components where no number is given
+
 
 class Options(TypedDict, total=False):
     """Keywords of :func:`fit_basis`."""
 
-    components: int
+    components: int | None
     device: str | torch.device
     progress: bool
     size: int | tuple[int, int]
@@ -75,7 +77,7 @@ def fit_basis(
     data: Any,
     layer: str | Sequence[str] | None = None,
     *,
-    components: int = 3,
+    components: int | None = 3,
     device: str | torch.device = "auto",
     progress: bool = True,
     size: int | tuple[int, int] = 224,
@@ -103,7 +105,7 @@ def fit_basis(
         Name of the layer, or several names, which are fitted in one pass; None: the last spatial
         feature map before the read-out.
     components
-        Number of components, at most the number of channels.
+        Number of components, at most the number of channels; None: 12, or as many as there are.
     device
         As for ``PFV``.
     progress
@@ -144,7 +146,7 @@ def fit_basis(
     names = [text_or_none("layer", one, "a layer's name") for one in layers]
     if not names:
         raise PFVValueError("layer=[]: give at least one name of a layer, or None.")
-    components = whole_number("components", components, 1)
+    components = None if components is None else whole_number("components", components, 1)
     progress = truth_value("progress", progress)
     resume = truth_value("resume", resume)
     distributed = truth_value("distributed", distributed)
@@ -194,6 +196,13 @@ def _stream_of(
     return LoaderStream(data)
 
 
+def _check_number(components: int | None, layer: str, most: int) -> None:
+    if (components or 1) > most:
+        raise PFVValueError(
+            f"components={components!r}: layer {layer!r} and this data allow 1 to {most}."
+        )
+
+
 def _split(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
     return (list(values[at : at + size]) for at in range(0, len(values), size))
 
@@ -206,7 +215,7 @@ class _Pass:
     device: torch.device
     stream: Stream
     names: Sequence[str | None]
-    components: int
+    components: int | None
     progress: bool
     ranks: Ranks
 
@@ -259,7 +268,7 @@ class _Pass:
             }
         )
         if earlier is not None:
-            _check_same(earlier, fit)
+            earlier.check_same(fit)
             fit = earlier
         start = int(self.ranks.of_first(str(fit.done)))
         last: _Run | None = None  # whose numbers a GPU may still be computing
@@ -310,6 +319,8 @@ class _Pass:
     def _choose(self, network: DataSetCapture, images: Tensor, fit: DataSetFit) -> None:
         network.choose(self.names, images)
         names = list(network.layers)
+        for name, layer in network.layers.items():  # before all data is read
+            _check_number(self.components, name, layer.shape[0])
         if fit.layers and list(fit.layers) != names:
             raise PFVValueError(
                 f"layer={names}: the checkpoint is of {list(fit.layers)}. Choose the same layers, "
@@ -326,11 +337,8 @@ class _Pass:
             )
         moments = layer.moments
         most = min(len(moments.mean), int(moments.count) - 1)
-        if self.components > most:
-            raise PFVValueError(
-                f"components={self.components!r}: layer {name!r} and this data allow 1 to {most}."
-            )
-        basis = fit_moments(moments.pooled(), self.components, layer=name)
+        _check_number(self.components, name, most)
+        basis = fit_moments(moments.pooled(), self.components or min(most, _MOST), layer=name)
         # products are summed in float32, whatever they are merged in
         noise = max(basis.noise, rounding(basis.variances.float().cpu().numpy()))
         if not basis.total_variance > max(noise, SAME * basis.mean_square):
@@ -420,20 +428,6 @@ def _class_means(layer: LayerFit, labels: Sequence[str], basis: PrincipalBasis) 
         return torch.zeros(0, len(basis.components), dtype=torch.float64)
     means = torch.stack([layer.class_sums[one] / layer.class_counts[one] for one in labels])
     return (means - basis.mean.double()) @ basis.components.double().T
-
-
-def _check_same(earlier: DataSetFit, now: DataSetFit) -> None:
-    """Raise unless a checkpoint is of this network and these photos."""
-    if earlier.network != now.network:
-        raise PFVValueError(
-            "model: the checkpoint is of another network, or of other weights. Give the same, or "
-            "begin anew with resume=False."
-        )
-    if earlier.source != now.source:
-        raise PFVValueError(
-            "data: the checkpoint is of other photos, or of another size. Give the same, or begin "
-            "anew with resume=False."
-        )
 
 
 def _check_read(again: str, earlier: DataSetFit | None, stream: Stream) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from pfv_widgets.engine.data.photo_stream import StreamBatch
 from pfv_widgets.engine.pca.array_file import Arrays, FileContentError
 from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
+from pfv_widgets.errors import PFVValueError
 
 CONTENT = "checkpoint"  # name of the array that says what a checkpoint holds
 
@@ -108,6 +109,19 @@ class DataSetFit:
     skipped: list[str] = field(default_factory=list)
     skipped_count: int = 0
     sample_maps: dict[bytes, dict[str, Tensor]] = field(default_factory=dict)
+
+    def check_same(self, now: DataSetFit) -> None:
+        """Raise unless this one, of a checkpoint, is of the network and the photos of another."""
+        if self.network != now.network:
+            raise PFVValueError(
+                "model: the checkpoint is of another network, or of other weights. Give the same, "
+                "or begin anew with resume=False."
+            )
+        if self.source != now.source:
+            raise PFVValueError(
+                "data: the checkpoint is of other photos, or of another size. Give the same, or "
+                "begin anew with resume=False."
+            )
 
     def may_sample(self, batch: StreamBatch) -> bool:
         """Whether an image of a batch may newly belong to the sample."""

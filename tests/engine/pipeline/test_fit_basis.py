@@ -166,6 +166,23 @@ def test_few_vectors_allow_few_components() -> None:
         fit_basis(tiny(channels=40), [one], LAYER, components=16, device="cpu", progress=False)
 
 
+def test_too_many_components_are_named_before_all_data_is_read() -> None:
+    read: list[int] = []
+    batches = (read.append(index) or blobs(2, seed=index).tensor for index in range(9))
+    with pytest.raises(PFVValueError, match=r"components=9: layer '6' .* allow 1 to 8"):
+        fit_basis(tiny(), batches, LAYER, components=9, device="cpu", progress=False)
+    assert len(read) < 9
+
+
+def test_without_a_number_there_are_twelve_components_or_as_many_as_the_layer_has() -> None:
+    for channels, expected in ((8, 8), (40, 12)):
+        basis = fit_basis(
+            tiny(channels=channels), [blobs(3).tensor], LAYER,
+            components=None, device="cpu", progress=False,
+        )  # fmt: skip
+        assert len(basis.components) == expected
+
+
 @pytest.mark.parametrize("data", [[], iter(())])
 def test_no_data_is_an_error(data: object) -> None:
     with pytest.raises(PFVValueError, match="data gave no batch"):
