@@ -61,7 +61,7 @@ def on_device(model: nn.Module, device: torch.device) -> nn.Module:
         return model
     try:
         moved = copy.deepcopy(model, _moved_tensors(model, device)).to(device)
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:  # parts may have ways of their own to be copied
         raise PFVValueError(
             f"model: it could not be copied to {device} ({first_line(error)}). "
             f"Move it there yourself with model.to({str(device)!r}), or pass device='cpu'."
@@ -101,7 +101,7 @@ def copied(model: nn.Module) -> nn.Module:
     """
     try:
         return copy.deepcopy(model)
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:
         raise PFVValueError(
             f"model: it could not be copied ({first_line(error):.120}). Give a network "
             "whose parameters are leaves, such as one that was just loaded."

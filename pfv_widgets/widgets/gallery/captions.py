@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 
 import ipywidgets as w
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.widgets.toolkit.geometry import Grid
-from pfv_widgets.widgets.toolkit.text import adds_to, safe
+from pfv_widgets.widgets.toolkit.text import adds_to, plain, safe
 
 _BOX = "position:relative;height:0;z-index:1;pointer-events:none;container-type:inline-size"
 _NAME = (
@@ -20,6 +21,7 @@ _NOTE = (
 )
 _OF_TILE = 6.2  # of 100 parts of a tile's width, so that a name of 30 letters has room
 _WORD, _WORDS = 7, 14  # letters that have room below every tile, and below a narrow one
+_WHOLE, _END = 14, 8  # letters of a name in one part, and of the end of a longer one
 _FONT = 120  # of 100 parts of the room below a tile, and a line takes some of the gap as well
 
 
@@ -73,7 +75,7 @@ class Captions:
         left, top, width, _ = grid.name_box(index)
         at = f"left:{100 * left / wide:.3f}%;top:{100 * top / high:.3f}%"
         share = f"{100 * width / wide:.3f}%"
-        line = safe(self.line(image), 60)
+        line = _parted(self.line(image))
         letters, labels = len(self.line(image)), self._images.labels
         if self._cuts:
             short = f'data-number="{image + 1}"'
@@ -85,3 +87,12 @@ class Captions:
         if not note:
             return name
         return f'<div style="{_NOTE};{at};max-width:{share}">{safe(note, 60)}</div>{name}'
+
+
+def _parted(line: str) -> str:
+    """Return a name as HTML; a long one loses its middle: names of a series differ at their end."""
+    text = plain(line, 200)
+    if len(text) <= _WHOLE:
+        return html.escape(text)
+    begin, end = html.escape(text[:-_END]), html.escape(text[-_END:])
+    return f'<span class="pfv-begin">{begin}</span><span class="pfv-end">{end}</span>'

@@ -30,6 +30,9 @@ STYLE = """<style>
 .pfv-scores { display: flex; gap: 8px; font-size: 12px; line-height: 17px; }
 .pfv-scores > div { flex: 1; min-width: 0; display: grid; white-space: nowrap;
   grid-template-columns: repeat(auto-fill, minmax(70px, 1fr)); }
+.pfv-name { display: flex; }
+.pfv-begin { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: pre; }
+.pfv-end { flex: none; white-space: pre; }
 .pfv-name + i { font-style: normal; }
 @container tile (max-width: 110px) {
   .pfv-name:has(+ [data-label]) { display: none; }

@@ -35,7 +35,8 @@ def test_names_stand_below_their_tiles_and_nothing_in_them_comes_alive(fake_page
     made, grid = captions(), Grid.of(3, (100, 100), 2, named=True)
     made.show(range(3), grid, "632px")
     text = made.html.value
-    assert "&lt;b&gt;x&lt;/b&gt; $y$" in text
+    assert "&lt;b&gt;x&lt;" in text
+    assert "<b>" not in text
     assert words(text) == "tabby catdog · <b>x</b> $y$dog · n02"
     left, top = (
         [float(one) for one in re.findall(rf"[;\"]{side}:([\d.]+)%", text)]
@@ -63,3 +64,12 @@ def test_long_names_give_way_to_labels_and_numbers_below_narrow_tiles(fake_page:
     assert short == ['data-number="1"', 'data-number="2"', 'data-number="3" data-label="cat"']
     below.show(range(1), Grid.of(1, (100, 100), 2, named=True), "632px")
     assert "data-number" not in below.html.value
+
+
+def test_long_names_lose_their_middle(fake_page: FakePage) -> None:
+    names = ("2024-11-03 <b>garden</b> 0001.jpg", "2024-11-03 <b>garden</b> 0002.jpg", "cat")
+    below = Captions(replace(blobs(3), names=names, labels=None))
+    below.show(range(3), Grid.of(3, (100, 100), 2, named=True), "632px")
+    text = below.html.value
+    assert re.findall('class="pfv-end">([^<]*)<', text) == ["0001.jpg", "0002.jpg"]
+    assert words(text) == "".join(names)
