@@ -77,7 +77,14 @@ class Reconstruct(Declared):
         label="Rotation",
         help="Degrees by which the image is rotated at random.",
     )
-    seed: int = slider(0, 0, 9999, 1, label="Seed", help="The same seed gives the same image.")
+    seed: int = slider(
+        0,
+        0,
+        9999,
+        1,
+        label="Seed",
+        help="The same seed gives the same image; on a GPU, nearly the same.",
+    )
 
     def __post_init__(self) -> None:
         validate(self)
