@@ -31,6 +31,7 @@ STRENGTH_WITH_OFFSETS = 0.0025  # the same of all photos, none of which counts l
 _UNSEEN = 0.5  # photos added to each count: of a class on a kind, none is not never
 SUBSETS = 20  # balanced ones, at most, of which a refit takes the mean
 FEW = 10  # photos of the smallest group: fewer are taken with all the others as well
+_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
 UNKNOWN = -1  # unit of photos that no read-out could be fitted without
 NEVER = -1e3  # bias of classes without photos, which are never predicted
 _MARGIN = 0.3  # power of a group's share that divides its margin
@@ -340,7 +341,7 @@ def with_read_out(model: nn.Module, name: str, weight: Numbers, bias: Numbers) -
     """Return a copy of a network whose linear layer has other weights.
 
     A layer whose weights are made of others before it runs, as by weight normalisation or pruning,
-    is replaced by a plain one.
+    is replaced by a plain one, with the hooks that run after it.
 
     Raises
     ------
@@ -355,6 +356,8 @@ def with_read_out(model: nn.Module, name: str, weight: Numbers, bias: Numbers) -
         plain: nn.Linear = skip_init(  # type: ignore[no-untyped-call]
             nn.Linear, weight.shape[1], len(weight), **like
         ).train(layer.training)
+        for kind in _HOOKS:
+            getattr(plain, kind).update(getattr(layer, kind))
         for parent in list(new.modules()):
             for key, part in parent._modules.items():
                 if part is layer:

@@ -134,7 +134,8 @@ HEADS: dict[str, Callable[[nn.Linear], nn.Module]] = {
 @pytest.mark.parametrize("name", HEADS)
 def test_a_refitted_network_gives_the_scores_of_the_fit(name: str) -> None:
     network = nn.Sequential(*tiny(), nn.ReLU(), HEADS[name](nn.Linear(5, 3))).eval()
-    images = blobs(4)
+    images, seen = blobs(4), []
+    network[-1].register_forward_hook(lambda *_: seen.append(name))
     with torch.no_grad():
         network(images.tensor)
     if name in (
@@ -150,6 +151,7 @@ def test_a_refitted_network_gives_the_scores_of_the_fit(name: str) -> None:
     with torch.no_grad():
         expected = network[:-1](images.tensor).double().numpy() @ weight.T + bias
         assert new(images.tensor).numpy() == pytest.approx(expected, abs=1e-5)
+        assert len(seen) == 2
         assert network(images.tensor).numpy() != pytest.approx(expected, abs=1e-1)
 
 
