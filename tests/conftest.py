@@ -11,17 +11,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib: no test opens a window
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # idle threads of many cores count as work
+# before anything imports numpy or torch: idle threads of many cores count as work
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -237,6 +238,8 @@ def squeezenet(assets: Path) -> nn.Module:
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers that are the same in every run."""
+    import numpy as np
+
     return np.random.default_rng(20200823)
 
 

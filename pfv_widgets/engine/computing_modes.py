@@ -65,7 +65,7 @@ def callers_device() -> Iterator[None]:
 
 @contextmanager
 def without_cudnn() -> Iterator[None]:
-    """Compute with PyTorch's own kernels."""
+    """Compute with PyTorch's own kernels, in all threads: it has one switch for the process."""
     before, torch.backends.cudnn.enabled = torch.backends.cudnn.enabled, False
     try:
         yield

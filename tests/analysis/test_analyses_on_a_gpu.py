@@ -67,7 +67,7 @@ def test_mark_is_found_and_repaired(moved: bool, accelerator: torch.device) -> N
     device = next(network.parameters()).device
     with unchanged(network):
         report = pw.find_shortcuts(network, images)
-        expected = pw.find_shortcuts(fooled_network().cpu(), images)
+        expected = pw.find_shortcuts(fooled_network(), images, device="cpu")
         assert repr(report.suspects[0]) == repr(expected.suspects[0])
         for method in ("cut", "refit"):
             repaired = pw.repair(network, images, suspects=report, method=method)
@@ -92,7 +92,7 @@ def test_training_is_followed_on_the_gpu(accelerator: torch.device) -> None:
     curves = []
     for device in (accelerator, torch.device("cpu")):
         model = tiny().to(device)
-        tracker = pw.track(model, blobs(5), LAYERS[1:])
+        tracker = pw.track(model, blobs(5), LAYERS[1:], device=device)
         for epoch in range(3):
             tracker.snapshot(f"epoch {epoch}", loss=3.0 - epoch)
             with torch.no_grad():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.network.capture import modules_by_name
 from pfv_widgets.engine.network.fingerprint import modules_of
 from pfv_widgets.errors import PFVValueError
@@ -44,23 +45,31 @@ def available_devices() -> tuple[str, ...]:
     return tuple(available)
 
 
+@own_modes()
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:
     """Return the model on ``device``: itself where it is there already, else a copy.
 
     The user's own module never moves. A copy holds all tensors that are attributes of modules on
-    its device, also those that no module has registered.
+    its device, or in a list or dictionary that is one, also those that no module has registered.
+    What its forward pass makes without naming a device is made there (see :func:`copied_to`): on
+    the processor, where the owner runs the network, both are in the same place. What is to stay on
+    the processor beside a GPU is not told from it.
 
     Raises
     ------
     PFVValueError
         Where it has parts that cannot be copied.
     """
-    here = {one.device for _, one in named_parameters(model)}
-    here = here or {one.device for one in model.buffers()}
+    tensors = (one for _, one in named_parameters(model))
+    here = {one.device for one in tensors} or {one.device for one in model.buffers()}
     if len(here) != 1 or _same_device(next(iter(here)), device):
         return model
     try:
-        moved = copy.deepcopy(model, _moved_tensors(model, device)).to(device)
+        moved = copy.deepcopy(model, _moved_tensors(model, device))
+        owned = set(map(id, modules_of(model)))
+        if own := [one for one in modules_of(moved) if id(one) in owned]:
+            raise TypeError(f"{type(own[0]).__name__} is itself when it is copied")
+        moved.to(device)
     except Exception as error:  # parts may have ways of their own to be copied
         raise PFVValueError(
             f"model: it could not be copied to {device} ({first_line(error)}). "
@@ -79,16 +88,6 @@ def copied_to(model: nn.Module) -> torch.device | None:
             here = next((one.device for one in tensors), device)
             return device if _same_device(here, device) else None  # it may have been moved since
     return None
-
-
-def follow(moved: nn.Module, original: nn.Module, device: torch.device) -> None:
-    """Make a copy by :func:`on_device` what it would be now: the original may have changed."""
-    if moved is original:
-        return
-    fresh = on_device(original, device)
-    attributes = dict(vars(fresh))
-    vars(moved).clear()
-    vars(moved).update(attributes)
 
 
 def copied(model: nn.Module) -> nn.Module:
@@ -124,38 +123,35 @@ def first_line(error: Exception) -> str:
 def _moved_tensors(model: nn.Module, device: torch.device) -> dict[int, Any]:
     """Return copies of the model's tensors by the ids of these, as ``copy.deepcopy`` takes them.
 
-    So nothing is copied twice, nor are gradients. Other kinds of tensors are left to it.
+    So none is copied twice, nor are gradients. Other kinds of tensors are left to it.
     """
     copies: dict[int, Any] = {}
-    for module in modules_of(model):
-        for value in chain(module._parameters.values(), *_plain_tensors(module)):
-            if type(value) is nn.Parameter:
-                there = value.detach().to(device, copy=True)
-                copies[id(value)] = nn.Parameter(there, value.requires_grad)
-            elif type(value) is Tensor and not value.requires_grad and value.device.type != "meta":
-                copies[id(value)] = value.detach().to(device, copy=True)
+    held: list[Tensor] = []
+    copies[id(copies)] = held  # as it does itself: an id is of one object as long as that lives
+    for value in chain.from_iterable(map(_tensors_of, modules_of(model))):
+        if id(value) in copies or value.is_meta:
+            continue
+        there = value.detach().to(device, copy=True)
+        is_parameter = isinstance(value, nn.Parameter)
+        copies[id(value)] = nn.Parameter(there, value.requires_grad) if is_parameter else there
+        held.append(value)
     return copies
 
 
-def _plain_tensors(module: nn.Module) -> Iterator[Iterable[object]]:
-    """Yield buffers, and attributes that may be tensors, also in a list, tuple or dictionary."""
-    yield module._buffers.values()
-    yield vars(module).values()
-    for name, value in vars(module).items():
-        if name.startswith("_"):
-            continue
-        if isinstance(value, list | tuple):
-            yield value
-        elif isinstance(value, dict):
-            yield value.values()
+def _tensors_of(module: nn.Module) -> Iterator[Tensor]:
+    """Yield parameters, buffers, and tensors that are attributes or in a list or dictionary."""
+    for value in list(vars(module).values()):
+        values = value.values() if isinstance(value, dict) else value
+        several = list(values) if isinstance(value, dict | list | tuple) else [value]
+        yield from (one for one in several if type(one) in (Tensor, nn.Parameter))
 
 
 def _automatic_device(model: nn.Module) -> torch.device:
-    parameters = list(model.parameters())
-    for parameter in parameters:
-        if parameter.device.type != "cpu":
-            return parameter.device
-    if not parameters or any(map(_is_quantised, modules_of(model))):
+    devices = [one.device for one in chain(model.parameters(), model.buffers())]
+    elsewhere = next((one for one in devices if one.type != "cpu"), None)
+    if elsewhere is not None:
+        return elsewhere
+    if not devices or any(map(_is_quantised, modules_of(model))):
         return torch.device("cpu")
     return torch.device(available_devices()[-1] if len(available_devices()) > 2 else "cpu")
 

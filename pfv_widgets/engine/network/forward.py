@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from types import FunctionType
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.device_transfer import large_empty, send
 from pfv_widgets.engine.network.capture import Reduce, before_each_leaf, capture, run_captured
-from pfv_widgets.engine.network.devices import choose_device, follow, on_device
+from pfv_widgets.engine.network.devices import choose_device, on_device
 from pfv_widgets.engine.network.feature_layout import Layout
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
 from pfv_widgets.engine.network.layers import LayerListing
 from pfv_widgets.engine.network.list_layers import list_layers
-from pfv_widgets.engine.network.model_guard import LOCK, floating_dtype, guarded, run
+from pfv_widgets.engine.network.model_guard import floating_dtype, guarded, run
 from pfv_widgets.engine.progress import RUNNING, OnProgress, Progress, silent
 from pfv_widgets.errors import PFVValueError
 
@@ -150,11 +150,13 @@ class Forward:
         """Return what is equal as long as the network's modules are."""
         return self._fingerprint.structure()
 
-    def update(self) -> None:
-        """Make a copy on another device what the original is now."""
-        if self.original is not None:
-            with LOCK:
-                follow(self.model, self.original, self.device)
+    def updated(self) -> Forward:
+        """Return the same of the network as it is now: a copy on another device is made anew."""
+        if self.original is None or self.original is self.model:
+            return self
+        new = replace(self, model=on_device(self.original, self.device))
+        vars(new)["_fingerprint"] = self._fingerprint  # which goes on counting
+        return new
 
     @cached_property
     def _fingerprint(self) -> Fingerprint:

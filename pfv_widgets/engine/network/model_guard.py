@@ -29,7 +29,10 @@ from pfv_widgets.engine.progress import Cancelled
 from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError, is_out_of_memory
 
 # what PyTorch says where tensors of two devices meet, and of work that a device does not do
-_ELSEWHERE = "same device|expected device|should be the same|(CUDA|MPS)' backend|convert (cuda|mps)"
+_ELSEWHERE = re.compile(
+    r"same device|expected device|type \(torch\.[A-Z]\w*\).* should be the same|1D CPU int64"
+    r"|allocated on MPS|device type for generator|(CUDA|MPS)' backend|convert (cuda|mps)"
+)
 _WRAPPERS = ("module", "_orig_mod")
 # one network, or two that share parts, may be used by several threads
 LOCK, _GUARDED = FairLock(), ModuleStates()
@@ -140,6 +143,18 @@ def let_others_run() -> None:
     LOCK.let_others_run()
 
 
+@contextmanager
+def as_its_owner_runs(model: nn.Module) -> Iterator[None]:
+    """Make tensors where the model's owner has them made, and have gradients of all its layers.
+
+    cuDNN has none of recurrent layers in evaluation mode: networks with some run without it then.
+    """
+    wanted = torch.is_grad_enabled()
+    recurrent = wanted and any(isinstance(one, nn.RNNBase) for one in modules_of(model))
+    with callers_device(), without_cudnn() if recurrent else nullcontext():
+        yield
+
+
 def run(model: nn.Module, batch: Tensor) -> object:
     """Call the model on a copy of the images, and say what to do if they do not fit it.
 
@@ -150,7 +165,7 @@ def run(model: nn.Module, batch: Tensor) -> object:
         that this package raised inside passes as it is.
     """
     try:
-        with callers_device(), without_cudnn() if _is_recurrent(model) else nullcontext():
+        with as_its_owner_runs(model):
             return model(batch.clone())  # the network may write into its input
     except (PFVError, Cancelled):
         raise
@@ -166,22 +181,16 @@ def run(model: nn.Module, batch: Tensor) -> object:
         ) from error
 
 
-def _is_recurrent(model: nn.Module) -> bool:
-    """Whether a gradient is wanted that cuDNN does not have in evaluation mode."""
-    wanted = torch.is_grad_enabled()
-    return wanted and any(isinstance(one, nn.RNNBase) for one in modules_of(model))
-
-
 def ran_out_of_memory(error: PFVValueError) -> bool:
     """Whether :func:`run` failed because memory ran out."""
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
 
 def _fix(model: nn.Module, batch: Tensor, error: Exception) -> str:
-    if batch.device.type != "cpu" and re.search(_ELSEWHERE, str(error)):
+    if batch.device.type != "cpu" and _ELSEWHERE.search(str(error)):
         return (
-            f"It ran on {batch.device}, and some of its tensors are elsewhere. Pass device='cpu', "
-            "or register them with register_buffer and make others on the device of the images."
+            f"It ran on {batch.device}, and some of its tensors are elsewhere, or must not be "
+            "there. Pass device='cpu', or move the network there yourself and see that it runs."
         )
     first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)
     if first is not None and first.in_channels == 1 and batch.shape[1] == 3:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pfv_widgets.engine.network.capture import before_each_leaf, modules_by_name
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.model_guard import guarded, isolated, run
+from pfv_widgets.engine.network.model_guard import as_its_owner_runs, guarded, isolated, run
 from pfv_widgets.engine.network.pass_recording import (
     Key,
     NeededError,
@@ -224,7 +224,7 @@ class PartialForward:
         recorder = Recorder(needed)
         reach = recorder.reach_layer
         with recorder.watching(self._network), self._replacing(None, reached=reach) as outputs:
-            scores = self._read(self._network(batch.clone()), len(batch))
+            scores = self._read(self._call(batch.clone()), len(batch))
         return recorder.recording(batch), outputs[0], scores
 
     def _partial(self, recording: Recording, start: int, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -236,8 +236,12 @@ class PartialForward:
             recording.answering(self._modules),
             self._replacing(features, number=number) as outputs,
         ):
-            scores = self._read(self._network(images), len(features))
+            scores = self._read(self._call(images), len(features))
         return outputs[0], scores
+
+    def _call(self, images: Tensor) -> object:
+        with as_its_owner_runs(self._network):
+            return self._network(images)
 
     @contextmanager
     def _replacing(

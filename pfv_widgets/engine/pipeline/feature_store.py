@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pfv_widgets.engine.colouring.colour_filter import ColourFilter, VisibleColours, counting_size
 from pfv_widgets.engine.colouring.colour_memory import Arrangement, arranged_scores
@@ -92,7 +92,6 @@ class FeatureStore:
         source: BasisSource | None = None,
     ) -> None:
         self.images = images
-        self.model = forward.model
         self.device = forward.device
         self.cache = ByteBoundedCache(memory)
         self.lock = FairLock()
@@ -112,6 +111,11 @@ class FeatureStore:
     def forward(self) -> Forward:
         """The network with the images that run through it, in the format that it takes."""
         return self.capture.forward
+
+    @property
+    def model(self) -> nn.Module:
+        """The network on its device, as it was when it was last seen to have changed."""
+        return self.forward.model
 
     def _list_layers(self) -> None:
         self._listing = self._given.list_layers()
@@ -237,8 +241,10 @@ class FeatureStore:
     def _start_anew(self) -> None:
         self.version += 1
         self.clear()
-        self.forward.update()
-        if self.forward.structure() != self._structure:
+        forward = self.forward.updated()
+        self._given = replace(self._given, model=forward.model)
+        self.capture.forward = forward
+        if forward.structure() != self._structure:
             self._list_layers()
         self._computed_with = self.forward.state()
 

@@ -190,10 +190,10 @@ class Comparison:
         """Forget what was computed with other weights than the networks have now."""
         now = [network.state() for network in self.networks]
         if now != self._computed_with:
-            self._computed_with = now
-            self.close()
             for network in self.networks:
                 network.update()
+            self._computed_with = now
+            self.close()
 
     def close(self) -> None:
         """Empty the cache; a cell that is needed later is computed again."""

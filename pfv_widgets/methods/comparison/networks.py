@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.capture import modules_by_name
-from pfv_widgets.engine.network.devices import choose_device, follow, on_device
+from pfv_widgets.engine.network.devices import choose_device, on_device
 from pfv_widgets.engine.network.fingerprint import Fingerprint, State
 from pfv_widgets.engine.network.forward import Forward
-from pfv_widgets.engine.network.model_guard import LOCK, guarded, run, unwrap
+from pfv_widgets.engine.network.model_guard import guarded, run, unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.methods.core.class_names import ClassNames
@@ -99,9 +99,11 @@ class Network:
         return self._fingerprint.state()
 
     def update(self) -> None:
-        """Make a copy on another device what the network is now."""
-        with LOCK:
-            follow(self.model, self._original, self.device)
+        """Forget what the network was: it has changed."""
+        self.close()
+        self.model = on_device(self._original, self.device)
+        for known in ("_pfv", "layers", "outputs"):
+            vars(self).pop(known, None)
 
     @cached_property
     def _fingerprint(self) -> Fingerprint:

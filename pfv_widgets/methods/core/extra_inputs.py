@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pfv_widgets.engine.network.model_guard import unwrap
+from pfv_widgets.engine.network.model_guard import as_its_owner_runs, unwrap
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import listed, suggestion
 
@@ -228,7 +228,8 @@ def _failure(error: Exception, images: Tensor, others: Mapping[str, object]) -> 
 def _works(network: NetworkWithInputs, batch: Tensor) -> bool:
     """Whether a batch runs through, and gives a row for each image."""
     try:
-        result = network(batch.clone())
+        with as_its_owner_runs(network):
+            result = network(batch.clone())
     except Exception:  # the network is the user's code and may raise anything
         return False
     parts = result.values() if isinstance(result, Mapping) else result

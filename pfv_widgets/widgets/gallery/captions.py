@@ -81,7 +81,7 @@ class Captions:
             short = f'data-number="{image + 1}"'
             if labels and letters > _WORDS:
                 short += f' data-label="{safe(labels[image], 60)}"'
-            line = f'<span class="pfv-name">{line}</span><i {short}></i>'
+            line = f'<span class="pfv-name" dir="auto">{line}</span><i {short}></i>'
         name = f'<div style="{_NAME};{at};width:{share};container:tile/inline-size">{line}</div>'
         note = self.notes.get(image, "")
         if not note:
@@ -91,8 +91,8 @@ class Captions:
 
 def _parted(line: str) -> str:
     """Return a name as HTML; a long one loses its middle: names of a series differ at their end."""
-    text = plain(line, 200)
-    if len(text) <= _WHOLE:
-        return html.escape(text)
-    begin, end = html.escape(text[:-_END]), html.escape(text[-_END:])
-    return f'<span class="pfv-begin">{begin}</span><span class="pfv-end">{end}</span>'
+    text = plain(line, len(line))
+    end = _END if len(text) > _WHOLE else 0
+    begin, rest = text[: len(text) - end], text[len(text) - end :]
+    parts = {"pfv-begin": begin, "pfv-end": rest}
+    return "".join(f'<span class="{kind}">{html.escape(parts[kind])}</span>' for kind in parts)

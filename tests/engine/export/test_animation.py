@@ -64,7 +64,7 @@ def test_caption_is_written_and_a_long_one_is_cut_in_the_middle() -> None:
     assert (short[bar] < 100).any()
     assert (empty[bar] == 255).all()
     long = first_picture("layer " + "very.long.name." * 60)
-    counted = np.s_[: BAR - 4, -45:]
+    counted = np.s_[: BAR - 4, -45:]  # the number of the picture begins 37 from the edge
     assert np.array_equal(long[counted], short[counted])
     assert np.array_equal(first_picture("a\n\0b"), first_picture("a b"))
     assert not np.array_equal(

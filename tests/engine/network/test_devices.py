@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import spectral_norm
 
 import pfv_widgets as pw
-from pfv_widgets.engine.network import devices
-from pfv_widgets.engine.network.devices import choose_device, copied_to, follow, on_device
+from pfv_widgets.engine.network import devices, model_guard
+from pfv_widgets.engine.network.devices import choose_device, copied_to, on_device
 from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVValueError
@@ -63,8 +64,9 @@ def test_a_copy_makes_its_tensors_where_its_weights_are() -> None:
     network, images = Constants().eval(), blobs(2).tensor
     with guarded(on_device(network, META)) as moved:
         assert run(moved, images.to(META)).device == META
-    with guarded(network) as own:  # inside of the other, the owner's is the owner's
-        assert run(own, images).device.type == "cpu"
+        with guarded(network) as own:
+            assert run(own, images).device.type == "cpu"
+        assert run(moved, images.to(META)).device == META
 
 
 def test_a_copy_that_its_owner_moved_back_is_a_network_as_any_other() -> None:
@@ -82,7 +84,7 @@ def test_tensors_of_two_devices_are_named_with_what_to_do() -> None:
 
     with (
         guarded(on_device(network, META)) as moved,
-        pytest.raises(PFVValueError, match=r"ran on meta.*Pass device='cpu', or register"),
+        pytest.raises(PFVValueError, match=r"ran on meta.*Pass device='cpu', or move"),
     ):
         run(moved, blobs(1).tensor.to(META))
 
@@ -128,11 +130,133 @@ def test_maps_of_a_copy_follow_the_network() -> None:
     torch.testing.assert_close(after, Comparison(network, images).compute(task).values)
 
 
-def test_a_network_that_does_not_move_follows_itself() -> None:
-    network = tiny()
-    weight = network[0].weight
-    follow(network, network, torch.device("cpu"))
-    assert network[0].weight is weight
+@pytest.mark.usefixtures("copied_networks")
+def test_a_network_in_training_is_followed_whatever_it_keeps_of_a_pass() -> None:
+    class Keeping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = spectral_norm(nn.Conv2d(3, 8, 3))
+            self.gain, self.head = torch.ones(1, requires_grad=True), nn.Linear(8, 3)
+            self.parts, self.drop = self.pooled, nn.Dropout(0.5)
+
+        def pooled(self, maps: Tensor) -> Tensor:
+            return maps.mean((2, 3))
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.features = self.conv(images).relu() * self.gain
+            return self.head(self.drop(self.parts(self.features)))
+
+    network, images = Keeping(), blobs(3)
+    optimiser = torch.optim.SGD(network.parameters(), 0.5)
+    pfv = PFV(network, images, device="cpu")
+    for _ in range(2):
+        before = pfv.render().scores
+        loss = network(images.tensor).square().sum()
+        loss.backward()
+        optimiser.step()
+        result, fresh = pfv.render().scores, PFV(network, images, device="cpu").render().scores
+        torch.testing.assert_close(result.abs(), fresh.abs(), rtol=1e-3, atol=1e-4)
+        assert not torch.allclose(result.abs(), before.abs(), rtol=1e-3, atol=1e-4)
+    moved = pfv.model
+    assert moved.parts.__self__ is moved
+    assert moved.gain.is_leaf
+    assert moved.conv.weight_orig.requires_grad
+
+
+@pytest.mark.usefixtures("copied_networks")
+def test_a_copy_that_fails_once_is_made_at_the_next_refresh(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, images = tiny(), blobs(2)
+    comparison, pfv = Comparison(network, images), PFV(network, images, device="cpu")
+    task = Task(0, 0, Saliency(), Target())
+    before, picture = comparison.compute(task).values, pfv.render().scores
+    with torch.no_grad():
+        network[0].weight.mul_(-1)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(devices, "_moved_tensors", full)
+        for again in (comparison.refresh, pfv.render):
+            with pytest.raises(PFVValueError, match=r"could not be copied to cpu .*out of memory"):
+                again()
+    comparison.refresh()
+    assert not torch.equal(comparison.compute(task).values, before)
+    assert not torch.allclose(pfv.render().scores.abs(), picture.abs(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("copied_networks")
+def test_a_grid_knows_the_outputs_of_a_new_head() -> None:
+    network, images = tiny(), blobs(2)
+    comparison = Comparison(network, images)
+    assert comparison.networks[0].outputs == {None: 5}
+    network[-1] = nn.Linear(8, 9)
+    comparison.refresh()
+    assert comparison.networks[0].outputs == {None: 9}
+
+
+def test_tensors_of_two_owners_are_copied_once_and_none_is_taken_for_another() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 4), nn.Linear(4, 4))
+    network[2].weight = network[1].weight
+    network[0].weight.requires_grad_(False)
+    network[1].register_buffer("steps", torch.zeros(1), persistent=False)
+    moved = on_device(network, META)
+    assert moved[1].weight is moved[2].weight
+    assert not moved[0].weight.requires_grad
+    assert moved[1].weight.requires_grad
+    assert moved[1].steps.device == META
+
+
+def test_a_network_of_buffers_runs_where_they_are_and_is_copied() -> None:
+    class Filter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("kernel", torch.ones(4, 3, 3, 3))
+
+    network = Filter()
+    assert on_device(network, META).kernel.device == META
+    assert choose_device(network.to(META)) == META
+
+
+def test_parts_that_give_themselves_for_a_copy_do_not_move() -> None:
+    class Frozen(nn.Conv2d):
+        def __deepcopy__(self, _: object) -> Frozen:
+            return self
+
+    network = nn.Sequential(Frozen(3, 4, 3))
+    with pytest.raises(PFVValueError, match=r"could not be copied to meta \(Frozen is itself"):
+        on_device(network, META)
+    assert network[0].weight.device.type == "cpu"
+
+
+def test_a_copy_is_made_outside_of_inference_mode() -> None:
+    with torch.inference_mode():
+        moved = on_device(tiny(), META)
+    assert not moved[0].weight.is_inference()
+
+
+@pytest.mark.usefixtures("copied_networks")
+def test_parts_of_a_pass_run_as_the_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the layer that is changed as well, and with their gradients."""
+    made: set[str] = set()
+
+    class Behind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.rnn = nn.Conv2d(3, 4, 3, stride=2), nn.GRU(4, 5, batch_first=True)
+
+        def forward(self, images: Tensor) -> Tensor:
+            values = self.conv(images).relu().flatten(2).transpose(1, 2)
+            made.add(torch.zeros(()).device.type)
+            if torch.is_grad_enabled():
+                assert not torch.backends.cudnn.enabled
+            return self.rnn(values)[0][:, -1]
+
+    monkeypatch.setattr(model_guard, "copied_to", lambda _: META)
+    pw.component_classes(PFV(Behind(), blobs(3), device="cpu").render(layer="conv"))
+    assert made == {"meta"}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor")
@@ -147,7 +271,7 @@ def test_quantised_networks_and_those_without_weights_stay_on_the_processor(
 
 
 def test_gradients_of_recurrent_layers_are_computed_without_cudnn() -> None:
-    """In evaluation mode cuDNN gives none; all other passes and layers keep it."""
+    """In evaluation mode cuDNN gives none; passes without gradients keep it."""
     seen: list[tuple[bool, bool]] = []
 
     class Recurrent(nn.Module):
