@@ -95,4 +95,7 @@ def _parted(line: str) -> str:
     end = _END if len(text) > _WHOLE else 0
     begin, rest = text[: len(text) - end], text[len(text) - end :]
     parts = {"pfv-begin": begin, "pfv-end": rest}
-    return "".join(f'<span class="{kind}">{html.escape(parts[kind])}</span>' for kind in parts)
+    spans = [
+        f'<span class="{kind}">{html.escape(part)}</span>' for kind, part in parts.items() if part
+    ]
+    return "".join(spans)
