@@ -85,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
             "seconds": round(time.perf_counter() - start, 3)
         }
         outputs.write_record(record, files)
-    what = f"{len(files)} pictures and {RECORD}" if files else RECORD
+    pictures = f"{len(files)} picture{'s' * (len(files) != 1)}"
+    what = f"{pictures} and {RECORD}" if files else RECORD
     say(options, f"Wrote {what} to {options.out}", images, frame.warnings)
     return 0
 

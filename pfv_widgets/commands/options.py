@@ -39,7 +39,10 @@ def add_inputs(
 ) -> None:
     """Add the photos, the network and where it runs."""
     parser.add_argument("photos", nargs="+", help=photos)
-    network = "a name of torchvision, file.py:factory, or demo (default: %(default)s)"
+    network = (
+        "a name of torchvision, file.py:factory, or demo, a small one that was trained on drawn "
+        "scenes (default: %(default)s)"
+    )
     parser.add_argument("--model", default="demo", help=network)
     parser.add_argument("--weights", help="default, random, or the path of a state dict")
     side = "side of the photos in pixels (default: %(default)s)"

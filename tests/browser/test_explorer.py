@@ -107,7 +107,9 @@ def test_buttons_thumbnails_and_keys_compose_the_batch(demo: ExplorerPage) -> No
     assert changed_part(before[TILE:], demo.settled()[TILE:]) < 0.02
 
     demo.button("None").click()
-    expect(demo.status).to_contain_text("No image is selected. Click one to start.")
+    expect(demo.status).to_contain_text(
+        "No image is in the batch. Take one in under Batch, or with Space."
+    )
     demo.button("Invert").click()
     expect(demo.status).to_contain_text(DONE)
     expect(summary).to_have_text("16 of 16 images are used to find the colours.")

@@ -32,6 +32,7 @@ from pfv_widgets.validation import function_or_none, whole_number
 _FEW_PHOTOS = 8
 _ROWS = 64  # of the kernels that are in float64 at a time
 _HIGH_BAND = 0.3  # of CKA between shuffled photos
+_CLEAR = 1 / 3  # of the way from there to 1: what lies above needs no warning
 _BAND = (0.05, 0.95)
 
 _Key = tuple[int, str]  # which network, name of the layer
@@ -334,9 +335,10 @@ def _chance(result: Similarity, photos: int) -> list[str]:
     high = result.null[1]
     defined = np.isfinite(result.cka) & np.isfinite(high)
     inside = int((defined & ~result.is_told_apart).sum())
-    band = float(np.median(high[defined])) if defined.any() else 0.0
+    close = defined & (high > _HIGH_BAND) & (result.cka < high + _CLEAR * (1 - high))
+    band = float(np.median(high[close])) if close.any() else 0.0
     warnings = []
-    if band > _HIGH_BAND:
+    if 2 * close.sum() > defined.sum():
         warnings.append(
             "The batch is too small to tell, or its photos are alike: with shuffled photos the "
             f"similarity reaches {band:.2f}."

@@ -215,8 +215,8 @@ def _accuracies(effect: CutEffect, cut: str) -> str:
     accuracy = effect.accuracy()
     moved = f"{len(effect.changed)} of {len(effect.before)} predictions change." if cut else ""
     if accuracy is None:
-        return heading(what) + hint(f"{moved} The photos have no labels that the network knows: "
-                                    "accuracy is undefined.")  # fmt: skip
+        return heading(what) + hint(f"{moved} The photos have no labels, or some that the network "
+                                    "does not know: accuracy is undefined.")  # fmt: skip
     rows = [("all", int(effect.defined.sum()), *accuracy), *effect.by_class()]
     lines = "".join(_rates(*row, cut=bool(cut)) for row in rows[: _MOST_ROWS + 1])
     left = len(rows) - _MOST_ROWS - 1

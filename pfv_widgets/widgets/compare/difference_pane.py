@@ -11,10 +11,11 @@ from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.toolkit import text
 
-_HINT = (
-    "Distance of the scores after alignment, each side at one scale: 0 the same, 1.4 unrelated on "
-    "average. Grey: undefined."
+_HINT = (  # as many lines as the layer of a side has, so that tiles stand level
+    "Distance of scores: 0 the same, 1.4 unrelated on average.",
+    "After alignment, each side at one scale. Grey: undefined.",
 )
+_ROW = {"height": "28px"}  # as high as a control
 
 
 class DifferencePane:
@@ -34,16 +35,14 @@ class DifferencePane:
             on_frame=lambda *_: self._say_error(""), bars=False, distance=True,
         )  # fmt: skip
         self.gallery.widget.layout.flex = "0 0 auto"
-        head = [
-            w.HTML(text.heading("Difference")),
-            w.HTML(colour_scale("0", "2.8")),
-            w.HTML(text.hint(_HINT)),
-        ]
+        scale = f'<div style="padding-top:4px">{colour_scale("0", "2.8")}</div>'
+        head = [w.HTML(text.heading("Difference"), layout=_ROW), w.HTML(scale, layout=_ROW)]
         self.widget = w.VBox(
             [*head, self.line, self.gallery.widget],
             layout=w.Layout(flex="1 1 260px", min_width="0"),
         )
         self.widget.add_class("pfv-side-difference")
+        self._say_error("")
         w.dlink((self.gallery.widget.layout, "max_width"), (self.widget.layout, "max_width"))
 
     def show_settings(self, settings: SideSettings) -> None:
@@ -57,5 +56,7 @@ class DifferencePane:
         self.widget.layout.display = None if visible else "none"
 
     def _say_error(self, message: str) -> None:
-        line = text.status(f"No picture of this: {message}", kind="error") if message else ""
-        self.line.value = line
+        lines = "".join(text.one_line(hint, text.MUTED) for hint in _HINT)
+        if message:
+            lines += text.status(f"No picture of this: {message}", kind="error")
+        self.line.value = lines

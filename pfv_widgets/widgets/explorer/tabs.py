@@ -79,6 +79,10 @@ class BatchExplorer(SweepingExplorer, Protocol):
         """Call back with the same where something else is pointed at."""
 
 
+# what changes nothing while images show how similar their positions are to pins
+_OF_SCORES = ("weighting", "sigma", "normalisation", "colour_map", "sharing")
+
+
 class PictureTab:
     """The knobs of the picture, which :class:`Settings` declares for this tab."""
 
@@ -96,6 +100,8 @@ class PictureTab:
         """Let those knobs be moved that change something."""
         self._knobs["split"].disabled = not VIEWS[settings.view].divided
         self._knobs["similarity"].disabled = not settings.pins
+        for name in _OF_SCORES:
+            self._knobs[name].disabled = settings.shows_similarity
 
     def close(self) -> None:
         """Leave the knobs to the panel."""

@@ -29,7 +29,7 @@ class Section:
     widget: w.Widget
 
     def __init__(self, explorer: Explorer[Any]) -> None:
-        self.explorer = explorer
+        self.explorer, self._failed = explorer, False
         self.message = w.HTML(layout=w.Layout(width="100%", overflow="hidden"))
         self.message.add_class("pfv-export-message")
 
@@ -46,8 +46,9 @@ class Section:
     def say(self, message: str, kind: str = "ok", *, tell: bool = True) -> None:
         """Write a message below the controls, and in the status line of the explorer."""
         self.message.value = wrapped(text.status(message, kind=kind))
-        if tell:
+        if tell or self._failed:  # an error does not stay where the next thing works
             self.explorer.show_message(message, kind)
+        self._failed = kind == "error"
 
     def button(self, name: str, tip: str, act: Callable[[], None]) -> w.Button:
         """Make a button; an error in what it does is shown in words."""
@@ -67,13 +68,13 @@ class Section:
 
         def job(_: Callable[[], bool]) -> None:
             try:
-                self.say(message, "busy", tell=False)
+                self.say(message, "busy")
                 self.guarded(work)
             finally:
                 button.disabled = False
 
         button.disabled = True
-        self.say(self.explorer.jobs.beginning(message), "busy", tell=False)
+        self.say(self.explorer.jobs.beginning(message), "busy")
         self.explorer.jobs.run(job, self.explorer.fail)
 
     def written(self, path: str, export: Export) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 
 import ipywidgets as w
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.widgets.toolkit.geometry import Grid
-from pfv_widgets.widgets.toolkit.text import adds_to, plain, safe
+from pfv_widgets.widgets.toolkit.text import adds_to, parted, plain, safe
 
 _BOX = "position:relative;height:0;z-index:1;pointer-events:none;container-type:inline-size"
 _NAME = (
@@ -21,7 +20,6 @@ _NOTE = (
 )
 _OF_TILE = 6.2  # of 100 parts of a tile's width, so that a name of 30 letters has room
 _WORD, _WORDS = 7, 14  # letters that have room below every tile, and below a narrow one
-_WHOLE, _END = 14, 8  # letters of a name in one part, and of the end of a longer one
 _FONT = 120  # of 100 parts of the room below a tile, and a line takes some of the gap as well
 
 
@@ -41,7 +39,8 @@ class Captions:
         """Name the images ``shown`` below the tiles of a grid whose canvas is ``widest`` wide.
 
         A grid that leaves no room for names shows none. Below narrow tiles a long name gives way
-        to the label, and below those that are narrower than a word all give way to the numbers.
+        to the label and the number, and below those that are narrower than a word all give way to
+        the numbers.
         """
         if not grid.strip:
             self._key, self.html.value = None, ""
@@ -75,27 +74,16 @@ class Captions:
         left, top, width, _ = grid.name_box(index)
         at = f"left:{100 * left / wide:.3f}%;top:{100 * top / high:.3f}%"
         share = f"{100 * width / wide:.3f}%"
-        line = _parted(self.line(image))
+        line = parted(self.line(image))
         letters, labels = len(self.line(image)), self._images.labels
         if self._cuts:
             short = f'data-number="{image + 1}"'
             if labels and letters > _WORDS:
-                short += f' data-label="{safe(labels[image], 60)}"'
+                label = plain(labels[image], 60)
+                short += f' data-label="{safe(f"{label} {image + 1}")}"'
             line = f'<span class="pfv-name" dir="auto">{line}</span><i {short}></i>'
         name = f'<div style="{_NAME};{at};width:{share};container:tile/inline-size">{line}</div>'
         note = self.notes.get(image, "")
         if not note:
             return name
         return f'<div style="{_NOTE};{at};max-width:{share}">{safe(note, 60)}</div>{name}'
-
-
-def _parted(line: str) -> str:
-    """Return a name as HTML; a long one loses its middle: names of a series differ at their end."""
-    text = plain(line, len(line))
-    end = _END if len(text) > _WHOLE else 0
-    begin, rest = text[: len(text) - end], text[len(text) - end :]
-    parts = {"pfv-begin": begin, "pfv-end": rest}
-    spans = [
-        f'<span class="{kind}">{html.escape(part)}</span>' for kind, part in parts.items() if part
-    ]
-    return "".join(spans)

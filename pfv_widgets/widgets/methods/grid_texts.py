@@ -13,7 +13,7 @@ from pfv_widgets.widgets.methods.grid_canvas import CellPicture, Slot
 from pfv_widgets.widgets.methods.grid_layout import LABEL, WIDTH, Layout
 from pfv_widgets.widgets.methods.settings import MethodsSettings
 from pfv_widgets.widgets.toolkit.geometry import CanvasBox
-from pfv_widgets.widgets.toolkit.text import safe
+from pfv_widgets.widgets.toolkit.text import parted, safe
 
 # The words lie upon the canvas and follow its width; the wheel over them scrolls the page. Bar
 # and headings stay in sight above them, for which no box around them may scroll by itself.
@@ -38,6 +38,7 @@ STYLE = """<style>
   flex-direction: column; justify-content: center; }
 :is(.pfv-methods-words, .pfv-methods-heads) .line { white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis; max-width: 100%; }
+.pfv-methods-heads .pfv-name { justify-content: center; }
 .pfv-methods-words .middle { align-items: center; text-align: center; padding: 0 4px; }
 .pfv-methods-words .muted { opacity: .72; font-size: 92%; }
 @container (max-width: 420px) { .pfv-methods-words span.cut { display: none !important; } }
@@ -177,7 +178,8 @@ def _cell(layout: Layout, slot: Slot, tile: CellPicture, spoken: str) -> str:
 
 
 def _line(text: str, tag: str, kind: str = "") -> str:
-    return f'<{tag} class="line {kind}" title="{safe(text)}">{safe(text, 60)}</{tag}>'
+    names = f'class="line pfv-name {kind}" dir="auto" title="{safe(text)}"'
+    return f"<{tag} {names}>{parted(text)}</{tag}>"
 
 
 def _at(layout: Layout, box: CanvasBox, inside: str, kind: str = "", more: str = "") -> str:

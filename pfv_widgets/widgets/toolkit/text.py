@@ -6,12 +6,13 @@ import html
 import math
 from collections.abc import Sequence
 
+_WHOLE, _END = 14, 8  # letters of a name in one part, and of the end of a longer one
 MUTED = "opacity:.72"
 _CUT = (  # to whole lines, where there is no room for all
     "display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:var(--pfv-lines,none);"
     "overflow:hidden"
 )
-NO_IMAGE = "No image is selected. Click one to start."
+NO_IMAGE = "No image is in the batch. Take one in under Batch, or with Space."
 
 # Lab pads the pages of a tab by 15 pixels and gives every tab the same width: a narrow panel
 # needs both for itself. A widget whose kernel is gone is marked by ipywidgets with a sign in
@@ -96,6 +97,24 @@ def plain(text: object, most: int = 40) -> str:
 def safe(text: object, most: int = 400) -> str:
     """Return text for an HTML widget, escaped."""
     return html.escape(plain(text, most))
+
+
+def parted(text: str) -> str:
+    """Return a name as HTML that loses its middle where there is no room: see ``.pfv-name``.
+
+    Names of a series differ at their end.
+
+    >>> parted("cat")
+    '<span class="pfv-begin">cat</span>'
+    """
+    line = plain(text, len(text))
+    end = _END if len(line) > _WHOLE else 0
+    begin, rest = line[: len(line) - end], line[len(line) - end :]
+    parts = {"pfv-begin": begin, "pfv-end": rest}
+    spans = [
+        f'<span class="{kind}">{html.escape(part)}</span>' for kind, part in parts.items() if part
+    ]
+    return "".join(spans)
 
 
 def in_digits(value: float, form: str = ".2f") -> str:

@@ -126,6 +126,20 @@ def test_features_that_have_nothing_in_common_are_said_to_be_no_more_alike_than_
     assert any(re.match(rf"{which} no more alike than with shuffled", w) for w in result.warnings)
 
 
+@pytest.mark.parametrize(("noise", "warned"), [(0.0, False), (10.0, True)])
+def test_photos_that_are_alike_are_a_warning_unless_the_networks_are_clearly_more_alike(
+    noise: float, warned: bool
+) -> None:
+    source = torch.Generator().manual_seed(0)
+    alike = torch.randn(1, 8, 4, 4, generator=source).expand(16, -1, -1, -1)
+    first = 10 * alike + 3 * torch.randn(16, 8, 4, 4, generator=source)
+    second = first + noise * torch.randn(first.shape, generator=source)
+    names = tuple(f"photo {index}" for index in range(16))
+    result = similarity_of_maps(("one", "other"), ({"a": first}, {"a": second}), names)
+    assert result.null[1, 0, 0] > 0.5
+    assert any("photos are alike" in one for one in result.warnings) is warned
+
+
 def test_head_trained_and_changed_networks_part_where_they_were_changed() -> None:
     model, changed = tiny(), tiny()
     with torch.no_grad():

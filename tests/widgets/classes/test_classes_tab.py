@@ -235,7 +235,7 @@ def test_without_an_image_the_tab_says_what_the_status_line_says(harness: Harnes
     explorer.settings = replace(explorer.settings, images=(0.0,) * 12)
     harness.wait()
     assert harness.status == words(harness.tab.about).removeprefix("● ")
-    assert harness.status.startswith("No image is selected")
+    assert harness.status.startswith("No image is in the batch")
     explorer.settings = replace(explorer.settings, images=None)
     harness.wait()
     assert "exact: " in words(harness.tab.about)

@@ -80,7 +80,7 @@ def test_all_images_out_is_told_and_the_next_one_in_paints_again(explorer: PFVEx
     last = explorer.frame
     press_preset(explorer, "None")
     assert not is_error(explorer)
-    assert status(explorer) == "No image is selected. Click one to start."
+    assert status(explorer) == "No image is in the batch. Take one in under Batch, or with Space."
     assert "0 of 4 images" in explorer.tabs["Batch"].summary.value
     assert (explorer.frame.heatmaps == last.heatmaps).all()
     assert all(tile(explorer, index).std() < 30 for index in range(4))

@@ -63,7 +63,10 @@ def test_pin_paints_how_alike_all_positions_are(explorer: PFVExplorer) -> None:
     assert np.abs(tile(explorer, 3) - before).mean() > 10
     toggle = explorer.knobs["similarity"]
     assert not toggle.disabled
+    of_scores = [explorer.knobs[name] for name in ("weighting", "sigma", "colour_map", "sharing")]
+    assert all(knob.disabled for knob in of_scores)  # they would change nothing
     move(toggle, value=False)
+    assert not any(knob.disabled for knob in of_scores)
     assert np.abs(tile(explorer, 3) - before).mean() < 1
     assert explorer.gallery.tiles.look.rings != ()
 

@@ -403,6 +403,9 @@ def test_bookmark_without_a_name_is_told(tab: ExportTab, explorer: Explorer) -> 
     button(tab.sections["Bookmarks"].widget, "Add").click()
     assert "name is empty" in explorer.messages[-1][0]
     assert tab.sections["Bookmarks"].name.value == "  "
+    tab.sections["Bookmarks"].name.value = "cats"
+    button(tab.sections["Bookmarks"].widget, "Add").click()
+    assert explorer.messages[-1] == ("Added “cats”.", "ok")  # the error has gone everywhere
 
 
 def test_bookmarks_go_to_a_file_and_join_those_that_are_there(

@@ -61,7 +61,7 @@ def test_long_names_give_way_to_labels_and_numbers_below_narrow_tiles(fake_page:
     below = Captions(images)
     below.show(range(3), Grid.of(3, (100, 100), 2, named=True), "632px")
     short = re.findall(r"<i ([^>]*)>", below.html.value)
-    assert short == ['data-number="1"', 'data-number="2"', 'data-number="3" data-label="cat"']
+    assert short == ['data-number="1"', 'data-number="2"', 'data-number="3" data-label="cat 3"']
     below.show(range(1), Grid.of(1, (100, 100), 2, named=True), "632px")
     assert "data-number" not in below.html.value
 

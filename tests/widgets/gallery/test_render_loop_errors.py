@@ -63,7 +63,10 @@ def test_settings_that_were_shown_before_an_error_are_painted_again(harness: Har
 
 def test_basis_of_no_image_waits_for_one_and_keeps_the_last_picture(harness: Harness) -> None:
     assert harness.paint(harness.with_(images=(0.0,) * 4)) == [None]
-    assert harness.messages[-1] == ("No image is selected. Click one to start.", "warning")
+    assert harness.messages[-1] == (
+        "No image is in the batch. Take one in under Batch, or with Space.",
+        "warning",
+    )
     assert harness.rejected == []
     assert harness.paint(harness.with_(images=(1.0, 0.0, 0.0, 0.0))) == [COARSE, FINE]
 
