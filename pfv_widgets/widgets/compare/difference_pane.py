@@ -12,8 +12,8 @@ from pfv_widgets.widgets.gallery.renderer import Renderer
 from pfv_widgets.widgets.toolkit import text
 
 _HINT = (  # as many lines as the layer of a side has, so that tiles stand level
-    "Distance of scores: 0 the same, 1.4 unrelated on average.",
-    "After alignment, each side at one scale. Grey: undefined.",
+    "0: the same. 1.4: unrelated, as a rule.",
+    "Of aligned scores. Grey: undefined.",
 )
 _ROW = {"height": "28px"}  # as high as a control
 

@@ -79,11 +79,15 @@ class StatusLine:
         done: float | None = None,
         *,
         stoppable: bool = False,
+        guess: bool = True,
         tip: str = "",
     ) -> None:
-        """Say something now; ``stoppable`` offers a way to stop it, ``tip`` says more of it."""
+        """Say something now; ``stoppable`` offers a way to stop it, ``tip`` says more of it.
+
+        ``guess`` says how long the rest will take, where ``done`` is a share of that time.
+        """
         with self._lock:
-            if done is None:
+            if done is None or not guess:
                 self._time_left.stop()
             elif left := self._time_left.words(done):
                 message = f"{message.rstrip('. …')}, {left}."
@@ -97,11 +101,13 @@ class StatusLine:
             self.show(error if isinstance(error, str) else named(error), kind)
             self._error = self.status, time.monotonic() + _TO_READ
 
-    def report(self, message: str, kind: str = "ok", done: float | None = None) -> None:
+    def report(
+        self, message: str, kind: str = "ok", done: float | None = None, *, guess: bool = True
+    ) -> None:
         """Say how work goes, with Stop where ``done`` is given, unless an error is unread."""
         with self._lock:
             if self._unread() is None:
-                self.show(message, kind, done, stoppable=done is not None)
+                self.show(message, kind, done, stoppable=done is not None, guess=guess)
 
     @contextmanager
     def background(self, message: str, *, stoppable: bool = False) -> Iterator[Say]:

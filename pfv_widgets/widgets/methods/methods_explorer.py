@@ -59,6 +59,7 @@ class MethodsExplorer(Shell[MethodsSettings]):
             settings = replace(settings, output=comparison.first_output)
         self.comparison = comparison
         self._failed: dict[Task, Cell] = {}
+        self._seconds: dict[str, float] = {}  # that a map of each method took last
         self._reported = 0.0
         super().__init__(settings)
         with self._opening():
@@ -170,8 +171,10 @@ class MethodsExplorer(Shell[MethodsSettings]):
         if self._cell(task) is not None:  # PFV fills in all images at once
             return
         self.painting.submit(None)
+        begin = time.monotonic()
         try:
             self.comparison.compute(task, self._progressed, cancelled)
+            self._seconds[task.method.label] = time.monotonic() - begin
         except CancelledError:
             return
         except Exception as error:
@@ -200,13 +203,20 @@ class MethodsExplorer(Shell[MethodsSettings]):
 
     def _report(self, share: float) -> None:
         """Say in the status line how far the page is."""
-        cells, running = list(self.cells().values()), self.queue.running
+        found, running = self.cells(), self.queue.running
+        cells = list(found.values())
         known, total = sum(cell is not None for cell in cells), len(cells)
         failed = any(cell is not None and cell.error is not None for cell in cells)
         self.bar.go_on.disabled = not self.stopped and (known < total or not failed)
         if running is not None and not self.stopped:
-            line, done = progress_line(known, total, self._named(running), share), known + share
-            self.status_line.report(line, "busy", done / max(total, 1))
+            line = progress_line(known, total, self._named(running), share)
+            costs = {task: self._seconds.get(task.method.label) for task in found}
+            timed = all(costs.values())  # else what is left may take any time
+            weights = {task: cost or 1.0 if timed else 1.0 for task, cost in costs.items()}
+            done = sum(weights[task] for task, cell in found.items() if cell is not None)
+            done += share * weights.get(running, 0.0)
+            whole = max(sum(weights.values()), 1e-9)
+            self.status_line.report(line, "busy", done / whole, guess=timed)
         else:
             target = self.settings.target
             self.status_line.report(*outcome_line(cells, target, stopped=self.stopped))

@@ -132,6 +132,32 @@ def test_stop_half_way_keeps_what_is_done_and_go_on_computes_only_the_rest(
     assert explorer.status_line.stop_button.layout.visibility == "hidden"
 
 
+def test_time_left_is_guessed_once_a_map_of_each_method_is_timed_by_what_these_took(
+    open_grid: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, told = Gate(monkeypatch), []
+    explorer = open_grid(
+        methods=("saliency", "gradient_times_input"), images=blobs(3), classes=None
+    )
+    report = explorer.status_line.report
+
+    def note(*about: Any, guess: bool = True) -> None:
+        told.append((about[2:], guess))
+        report(*about, guess=guess)
+
+    monkeypatch.setattr(explorer.status_line, "report", note)
+    gate.let(3)  # all maps of the first method; that of the second waits half way
+    labels = [method.label for method in explorer.settings.methods]
+    assert {guess for done, guess in told if done} == {False}
+    assert list(explorer._seconds) == labels[:1]
+    explorer._seconds = {labels[0]: 1.0, labels[1]: 9.0}
+    deadline = time.monotonic() + 20
+    while told[-1] != ((pytest.approx((3 * 1 + 9 / 2) / 30),), True):
+        assert time.monotonic() < deadline, told[-1]
+        time.sleep(0.01)
+    gate.tickets.release(3)
+
+
 def test_cell_in_work_says_so_and_goes_on_where_only_its_looks_change(
     open_grid: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
