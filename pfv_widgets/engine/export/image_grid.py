@@ -26,6 +26,7 @@ _BAR_GAP = 0.3
 _ABOVE_PLOT, _BELOW_PLOT = 0.15, 0.4  # room for its words
 _BESIDE_PLOT = 0.45  # for the labels on its left
 _PER_INCH = 17  # letters of small print
+_ASCENT = 0.76  # of the font's tall letters, in sizes
 _LEADING = 1.25  # height of a line in sizes of its letters
 _HINTED = 1.08  # letters set on whole pixels take that much more room
 _MUTED = "#666666"
@@ -256,8 +257,11 @@ def _draw_tile(axis: Axes, tile: Tile, width: float) -> None:
         )  # fmt: skip
     if tile.below:
         lines = [fitting(line, 72 * width, SMALL, middle=True) for line in tile.below]
-        axis.set_xlabel("\n".join(lines), size=SMALL, labelpad=2, parse_math=False,
-            linespacing=_LEADING)  # fmt: skip
+        single = len(lines) == 1  # stands on its baseline: the top is that of its own letters
+        axis.set_xlabel(
+            "\n".join(lines), size=SMALL, labelpad=2 + single * _ASCENT * SMALL, parse_math=False,
+            linespacing=_LEADING, va="baseline" if single else "top",
+        )  # fmt: skip
 
 
 def _draw_ring(axis: Axes, ring: Ring) -> None:

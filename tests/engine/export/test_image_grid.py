@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from pfv_widgets.engine.export.image_grid import Bar, ImageGrid, Ring, Tile, draw_image_grid
 from tests.figure_layout import assert_words_have_room, texts
@@ -55,6 +56,23 @@ def test_words_of_colour_bars_stay_apart() -> None:
     gaps = np.diff(edges)[::2] / figure.dpi
     assert len(boxes) == 3
     assert gaps.min() > 0.08  # inches
+
+
+def test_words_below_tiles_stand_level_whatever_their_letters() -> None:
+    tiles = [Tile(np.zeros((4, 4, 3)), (name,)) for name in ("espresso", "Hl", "xx", "gyp")]
+    figure = draw_image_grid(ImageGrid("", tiles, 4, (1.0, 1.0)))
+    figure.set_dpi(300)
+    FigureCanvasAgg(figure).draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].min(axis=2)
+    lines = []
+    for axis in figure.axes[:4]:
+        box = axis.get_window_extent()
+        below = pixels[round(len(pixels) - box.y0) + 2 :, round(box.x0) : round(box.x1)]
+        lines.append(np.flatnonzero((below < 128).any(axis=1)))
+    espresso, tall, flat, hanging = lines
+    assert abs(flat[-1] - tall[-1]) <= 1  # on one line
+    assert abs(flat[0] - espresso[0]) <= 1
+    assert abs(flat[0] - hanging[0]) <= 1
 
 
 @pytest.mark.parametrize("size", [(1.5, 1.0), (0.9, 2.0)])
