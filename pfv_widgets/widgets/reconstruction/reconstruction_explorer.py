@@ -245,7 +245,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
     def _failed(self, error: Exception) -> None:
         self._end()
         if isinstance(error, PFVError):  # in the words of the page
-            name = self.tabs["Target"].unit.description
+            name = "Class" if self.settings.kind == "class" else "Channel"
             error = PFVError(str(error).replace("unit=", f"{name} "))
         self.fail(error)
 

@@ -35,7 +35,6 @@ _LABEL_WIDTH = "108px"  # of "Image basis" and the names of options
 _STYLE = {"description_width": _LABEL_WIDTH}
 _list = partial(drop_down, label_width=_LABEL_WIDTH)
 _WIDE = {"width": "100%", "margin": "1px 0"}
-_INDENT = "116px"  # to where the controls begin, beside their labels
 
 
 class Reconstructing(Explorer[ReconstructionSettings], Protocol):
@@ -82,7 +81,12 @@ class TargetTab:
             ),
             "photo": _list("Photo", "The image should have the activation of this photo.", photos),
         }
-        self.class_name = w.HTML(layout=w.Layout(margin=f"0 0 0 {_INDENT}", overflow="hidden"))
+        classes = [
+            (f"{unit} · {text.plain(name, 30)}", unit)
+            for unit, name in sorted(self._classes.items())
+        ]
+        self.class_name = _list("Class", "The class whose score the image should raise.", classes)
+        self._watched.watch(self.class_name, partial(self._moved, "unit"))
         for name, control in self.fields.items():
             self._watched.watch(control, partial(self._moved, name))
         self.main = Controls(settings.options, _MAIN, self._set_option, _LABEL_WIDTH)
@@ -99,17 +103,20 @@ class TargetTab:
             displayed = self._default_layer if name == "layer" and value is None else value
             self._watched.show(control, displayed)
             control.layout.display = None if name in _NEEDED[kind] else "none"
-        self.unit.description = "Class" if kind == "class" else "Channel"
-        known = self._classes.get(settings.unit, "") if kind == "class" else ""
-        self.class_name.value = text.hint(text.plain(known, 36)) if known else ""
-        self.class_name.layout.display = None if known else "none"
+        number = "Number" if self._classes else "Class"  # beside a list of their names
+        self.unit.description = number if kind == "class" else "Channel"
+        named = kind == "class" and settings.unit in self._classes
+        if named:
+            self._watched.show(self.class_name, settings.unit)
+            self.unit.layout.display = "none"
+        self.class_name.layout.display = None if named else "none"
         self.main.show(settings.options)
         self.more.show(settings.options)
 
     def lock(self, locked: bool) -> None:
         """Let nothing be changed while an image is made, or again."""
         options = (*self.main.by_name.values(), *self.more.by_name.values())
-        for control in (*self.fields.values(), *options):
+        for control in (*self.fields.values(), self.class_name, *options):
             control.disabled = locked
 
     def close(self) -> None:
@@ -128,5 +135,6 @@ class TargetTab:
     def _laid_out(self) -> w.VBox:
         fields = list(self.fields.values())
         more = Fold("More options", list(self.more.by_name.values())).widget
-        parts = [*fields[:3], self.class_name, *fields[3:], *self.main.by_name.values(), more]
+        names = [self.class_name] if self._classes else []
+        parts = [*fields[:3], *names, *fields[3:], *self.main.by_name.values(), more]
         return w.VBox(parts, layout=w.Layout(width="100%", overflow="hidden"))
