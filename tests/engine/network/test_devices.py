@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,7 +16,6 @@ from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.comparison.comparison import Comparison, Task
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.gradient.backprop import Saliency
-from tests.engine.network.test_fingerprint import CHANGES
 from tests.networks import Function, blobs, tiny
 
 META = torch.device("meta")  # another device that is there everywhere; it holds no numbers
@@ -87,32 +84,6 @@ def test_tensors_of_two_devices_are_named_with_what_to_do() -> None:
         pytest.raises(PFVValueError, match=r"ran on meta.*Pass device='cpu', or move"),
     ):
         run(moved, blobs(1).tensor.to(META))
-
-
-@pytest.mark.usefixtures("copied_networks")
-@pytest.mark.parametrize("change", CHANGES)
-def test_pictures_of_a_copy_follow_the_network(change: Callable[[nn.Module], None]) -> None:
-    network, images = tiny(), blobs(3)
-    pfv = PFV(network, images, device="cpu")
-    assert pfv.model is not network
-    before = pfv.render().scores
-    change(network)
-    result = pfv.render()
-    fresh = PFV(network, images, device="cpu").render()
-    torch.testing.assert_close(result.scores.abs(), fresh.scores.abs(), rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(result.scores.abs(), before.abs(), rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.usefixtures("copied_networks")
-def test_layers_of_a_copy_follow_the_network() -> None:
-    network, images = tiny(), blobs(2)
-    pfv = PFV(network, images, device="cpu")
-    pfv.render()
-    network[4].stride = (2, 2)
-    network[10] = nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1))
-    pfv.render()
-    assert pfv.layers == PFV(network, images, device="cpu").layers
-    assert pfv.render(layer="10.1").scores.shape[2:] == (4, 4)
 
 
 @pytest.mark.usefixtures("copied_networks")

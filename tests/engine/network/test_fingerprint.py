@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from pfv_widgets.engine.network import devices
 from pfv_widgets.engine.network.fingerprint import Fingerprint
 from pfv_widgets.engine.pipeline.pfv import PFV
 from tests.networks import blobs, tiny
@@ -58,6 +59,14 @@ CHANGES = [
 ]  # fmt: skip
 
 
+@pytest.fixture(params=["itself", "copy"])
+def _on_its_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the network, or a copy as where there is a GPU and the network is on the processor."""
+    if request.param == "copy":
+        monkeypatch.setattr(devices, "_same_device", lambda *_: False)
+
+
+@pytest.mark.usefixtures("_on_its_device")
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("inference", [False, True])
 def test_picture_follows_a_change_of_the_network(
@@ -76,6 +85,7 @@ def test_picture_follows_a_change_of_the_network(
     assert not torch.allclose(result.scores.abs(), before.abs(), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.usefixtures("_on_its_device")
 def test_layers_follow_a_change_of_the_modules() -> None:
     network, images = tiny(), blobs(2)
     pfv = PFV(network, images, device="cpu")
