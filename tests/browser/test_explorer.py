@@ -169,10 +169,13 @@ def test_hover_reads_a_place_and_pins_paint_what_is_like_it(demo: ExplorerPage) 
 def test_views_are_put_together_in_the_browser_and_the_divider_is_dragged(
     demo: ExplorerPage,
 ) -> None:
+    weighting = demo.choice("Weighting")
+    place = weighting.bounding_box()
     for view in ("side by side", "rgb split"):
         demo.choice("View").select_option(view)
         demo.wait_until("explorer.settings.view", view)
         demo.wait_for_frame(0, 9, tolerance=24)  # quadrants are scaled down by another filter
+        assert weighting.bounding_box() == place
     demo.choice("View").select_option("split")
     demo.wait_until("explorer.settings.view", "split")
     photo = demo.settled()

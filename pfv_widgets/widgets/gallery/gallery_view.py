@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import ipywidgets as w
 
@@ -26,6 +27,7 @@ from pfv_widgets.widgets.toolkit.protocols import GalleryOwner
 
 _HOW_TO = "Point to read scores, click to see what is alike, drag to select, double-click to zoom."
 # components → height of their scores in a narrow gallery, below the line of the image
+_PLAIN = "overlay"  # the view that explorers open in
 _HEIGHTS = ((4, "40px"), (8, "56px"), (12, "74px"))
 
 
@@ -123,7 +125,9 @@ class GalleryView:
         grid = self.tiles.grid_of(state.page, state.settings.view)
         widest = self.tiles.widest(grid)
         self.captions.show(indices, grid, widest)
-        self.widget.layout.max_width = widest
+        # of all images as they are, so that the controls beside do not move with what is shown
+        whole = self.tiles.grid_of(replace(state.page, order=None, first=0), _PLAIN)
+        self.widget.layout.max_width = self.tiles.widest(whole)
         self.pins.show(state.settings.pins)
         if self.order is not None:
             self.order.show(state.settings)

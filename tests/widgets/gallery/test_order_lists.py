@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from ipywidgets import Dropdown
 
+from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
+from pfv_widgets.widgets.gallery import navigation
 from pfv_widgets.widgets.gallery.order_lists import SIMILARITY, ordered
 from pfv_widgets.widgets.toolkit.geometry import Page
 from tests.networks import blobs
@@ -33,6 +35,18 @@ def test_images_are_in_the_order_that_is_asked_for(
     sort: str, only: str, order: tuple[int, ...] | None
 ) -> None:
     assert ordered(IMAGES, sort, only, lambda _: [0.5, np.nan, 0.1, 2.0]) == order
+
+
+def test_what_is_shown_moves_nothing_beside_the_gallery(explorer: PFVExplorer) -> None:
+    before = explorer.gallery.widget.layout.max_width
+    widths = {before}
+    for view in VIEWS:
+        explorer.settings = replace(explorer.settings, view=view)
+        widths.add(explorer.gallery.widget.layout.max_width)
+    for order in ((1,), (1, 0), None):
+        explorer.gallery.viewport.go(lambda old, order=order: navigation.ordered(old, order))
+        widths.add(explorer.gallery.widget.layout.max_width)
+    assert widths == {before}
 
 
 def test_pages_go_through_the_order() -> None:
