@@ -56,6 +56,11 @@ def named(error: Exception) -> str:
     return f"{kind}: {error}"
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory could not be had; PyTorch raises a plain ``RuntimeError`` on a processor."""
     named_so = {"MemoryError", "OutOfMemoryError"} & {one.__name__ for one in type(error).__mro__}

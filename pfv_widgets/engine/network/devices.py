@@ -1,4 +1,4 @@
-"""Where a network runs: the device that is chosen, and the copy of the network that lies there."""
+"""Where a network runs: the device that is chosen, and copies of networks, there and elsewhere."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pfv_widgets.engine.computing_modes import own_modes
-from pfv_widgets.engine.network.capture import modules_by_name
+from pfv_widgets.engine.network.capture import named_parameters
 from pfv_widgets.engine.network.fingerprint import modules_of
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVValueError, first_line
 
 _COPIED_TO = "_pfv_copied_to"  # attribute of a copy's root: the name of its device
 
@@ -105,19 +105,6 @@ def copied(model: nn.Module) -> nn.Module:
             f"model: it could not be copied ({first_line(error):.120}). Give a network "
             "whose parameters are leaves, such as one that was just loaded."
         ) from error
-
-
-def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield every parameter of every module: ``named_parameters()`` takes five times as long."""
-    for module_name, module in modules_by_name(model).items():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                yield f"{module_name}.{name}".strip("."), parameter
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _moved_tensors(model: nn.Module, device: torch.device) -> dict[int, Any]:

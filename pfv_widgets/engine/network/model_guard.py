@@ -19,14 +19,21 @@ from pfv_widgets.engine.computing_modes import (
     own_modes,
     without_cudnn,
 )
-from pfv_widgets.engine.network.capture import without_compile
-from pfv_widgets.engine.network.devices import copied_to, first_line, named_parameters
+from pfv_widgets.engine.network.capture import named_parameters, without_compile
+from pfv_widgets.engine.network.devices import copied_to
 from pfv_widgets.engine.network.fair_lock import FairLock
 from pfv_widgets.engine.network.fingerprint import modules_of
 from pfv_widgets.engine.network.module_states import ModuleStates
 from pfv_widgets.engine.network.replica import CannotReplicateError, is_replica, replicate
 from pfv_widgets.engine.progress import Cancelled
-from pfv_widgets.errors import GREY, PFVError, PFVTypeError, PFVValueError, is_out_of_memory
+from pfv_widgets.errors import (
+    GREY,
+    PFVError,
+    PFVTypeError,
+    PFVValueError,
+    first_line,
+    is_out_of_memory,
+)
 
 # what PyTorch says where tensors of two devices meet, and of work that a device does not do
 _ELSEWHERE = re.compile(
