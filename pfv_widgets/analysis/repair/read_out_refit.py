@@ -31,6 +31,7 @@ STRENGTH_WITH_OFFSETS = 0.0025  # the same of all photos, none of which counts l
 _UNSEEN = 0.5  # photos added to each count: of a class on a kind, none is not never
 SUBSETS = 20  # balanced ones, at most, of which a refit takes the mean
 FEW = 10  # photos of the smallest group: fewer are taken with all the others as well
+# of those that nn.Module keeps: what runs after a layer, and may stay where it is replaced
 _HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
 UNKNOWN = -1  # unit of photos that no read-out could be fitted without
 NEVER = -1e3  # bias of classes without photos, which are never predicted

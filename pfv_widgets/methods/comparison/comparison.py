@@ -190,8 +190,9 @@ class Comparison:
         """Forget what was computed with other weights than the networks have now."""
         now = [network.state() for network in self.networks]
         if now != self._computed_with:
-            for network in self.networks:
-                network.update()
+            for network, state, before in zip(self.networks, now, self._computed_with, strict=True):
+                if state != before:
+                    network.update()
             self._computed_with = now
             self.close()
 

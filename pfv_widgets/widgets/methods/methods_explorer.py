@@ -210,12 +210,12 @@ class MethodsExplorer(Shell[MethodsSettings]):
         self.bar.go_on.disabled = not self.stopped and (known < total or not failed)
         if running is not None and not self.stopped:
             line = progress_line(known, total, self._named(running), share)
-            costs = {task: self._seconds.get(task.method.label) for task in found}
-            timed = all(costs.values())  # else what is left may take any time
-            weights = {task: cost or 1.0 if timed else 1.0 for task, cost in costs.items()}
-            done = sum(weights[task] for task, cell in found.items() if cell is not None)
-            done += share * weights.get(running, 0.0)
-            whole = max(sum(weights.values()), 1e-9)
+            timed = all(task.method.label in self._seconds for task in found)
+            cost = {task: self._seconds[task.method.label] if timed else 1.0 for task in found}
+            done = sum(cost[task] for task, cell in found.items() if cell is not None)
+            done += share * cost.get(running, 0.0)
+            # where a method was not timed yet, what is left may take any time
+            whole = max(sum(cost.values()), 1e-9)
             self.status_line.report(line, "busy", done / whole, guess=timed)
         else:
             target = self.settings.target

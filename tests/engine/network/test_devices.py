@@ -208,7 +208,6 @@ def test_a_copy_is_made_outside_of_inference_mode() -> None:
     assert not moved[0].weight.is_inference()
 
 
-@pytest.mark.usefixtures("copied_networks")
 def test_parts_of_a_pass_run_as_the_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind the layer that is changed as well, and with their gradients."""
     made: set[str] = set()
