@@ -7,14 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import pfv_widgets
 from pfv_widgets.cli import COMMANDS, main
 from pfv_widgets.commands import doctor
 from pfv_widgets.commands.outputs import Outputs
+from pfv_widgets.engine.data.load_images import load_images
+from pfv_widgets.engine.data.normalisation import Normalisation
+from pfv_widgets.engine.network.load_model import load_model
+from pfv_widgets.engine.network.named_models import in_normalisation
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline import fit_basis as pipeline
+from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import parameters_of
 
@@ -256,6 +262,28 @@ def test_doctor_ends_with_what_to_do(
     assert main(["doctor"]) == status
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(f"Widgets can be shown in JupyterLab: {verdict}")
+
+
+def test_photos_come_in_the_normalisation_that_the_network_declares(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\n\ndef net():\n"
+        "    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())\n"
+        "    vars(model)['pretrained_cfg'] = {'mean': (0.5, 0.4, 0.3), 'std': (0.5, 0.5, 0.25)}\n"
+        "    return model\n"
+    )
+    common = [str(photos), "--size", "32", "--device", "cpu", "--model", f"{tmp_path}/own.py:net"]
+    basis, out = tmp_path / "basis.npz", tmp_path / "out"
+    assert main(["fit", *common, "--out", str(basis)]) == 0
+    assert main(["heatmaps", *common, "--basis", str(basis), "--out", str(out)]) == 0
+    record = json.loads((out / "heatmaps.json").read_text("utf-8"))
+    assert record["normalisation"] == {"mean": [0.5, 0.4, 0.3], "std": [0.5, 0.5, 0.25]}
+    assert "normalised" not in capsys.readouterr().err
+    by = Normalisation((0.5, 0.4, 0.3), (0.5, 0.5, 0.25))
+    own = in_normalisation(load_images(photos, 32), by)
+    expected = PFV(load_model(common[-1]), own, "cpu").render().basis.mean
+    torch.testing.assert_close(PrincipalBasis.load(basis).mean.float(), expected.float())
 
 
 def test_fit_writes_a_basis_that_heatmaps_takes(

@@ -18,6 +18,9 @@ from pfv_widgets.commands.options import add_inputs, add_output, say, warn
 from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from pfv_widgets.engine.data.preprocessing import Preprocessing
     from pfv_widgets.engine.pca.basis import PrincipalBasis
 
 
@@ -75,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
             progress=not options.quiet and sys.stderr.isatty(), size=options.size,
             batch_size=options.batch_size, every=options.every, resume=options.resume,
             distributed=ranks > 1 or is_torchelastic_launched(),  # one of one joins as well
-            checkpoint=checkpoint,
+            checkpoint=checkpoint, transform=_transform(options.size, model),
         )  # fmt: skip
     if rank > 0:
         return 0
@@ -92,6 +95,15 @@ def run(options: argparse.Namespace) -> int:
             f"{used} photos, {share:.0f} % of the variance",
         )
     return 0
+
+
+def _transform(size: int, model: nn.Module) -> Preprocessing | None:
+    """Return what brings photos into the normalisation that the network declares, if any."""
+    from pfv_widgets.engine.data.preprocessing import Preprocessing
+    from pfv_widgets.engine.network.named_models import declared_normalisation
+
+    declared = declared_normalisation(model)
+    return None if declared is None else Preprocessing(size, declared)
 
 
 def _saved(basis: PrincipalBasis, file: Path) -> Path:

@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         progress.step("loading the network")
         model = load_model(options.model, options.weights)
         progress.step("loading photos")
-        images = load_photos(options)
+        images = load_photos(options, model)
         progress.step("computing")
         pfv = PFV(model, images, device=options.device, basis=basis, progress=progress.part)
         frame = pfv.render(settings)
@@ -128,6 +128,7 @@ def _record(
         "layer": {"name": layer.name, "kind": layer.kind, "shape": list(layer.shape)},
         "settings": knobs,
         "size": list(images.size),
+        "normalisation": {"mean": list(images.mean), "std": list(images.std)},
         "photos": [_plain(photo) for photo in options.photos],
         "explained_variance_ratio": frame.basis.explained_variance_ratio.tolist(),
         "files": [

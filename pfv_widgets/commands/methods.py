@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     if path.exists() and not options.force:
         raise PFVValueError(f"path={str(path)!r}: it is there; give another, or --force.")
     model = load_model(options.model, options.weights)
-    images = load_photos(options)
+    images = load_photos(options, model)
     with progress_bar(options) as bar:
 
         def show(done: int, total: int) -> None:

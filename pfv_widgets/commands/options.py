@@ -17,6 +17,8 @@ from tqdm import tqdm
 from pfv_widgets.errors import PFVWarning
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from pfv_widgets.engine.data.batch import ImageBatch
 
 _PHOTOS = ("photos", "source", "data", "images", "images_or_dataset", "labels")
@@ -40,8 +42,9 @@ def add_inputs(
     """Add the photos, the network and where it runs."""
     parser.add_argument("photos", nargs="+", help=photos)
     network = (
-        "a name of torchvision, file.py:factory, or demo, a small one that was trained on drawn "
-        "scenes (default: %(default)s)"
+        "a name of torchvision, file.py:factory, demo-photos (EfficientNet-Lite0 with weights of "
+        "ImageNet, of the extra 'photos'), or demo, a small one that was trained on drawn scenes "
+        "(default: %(default)s)"
     )
     parser.add_argument("--model", default="demo", help=network)
     parser.add_argument("--weights", help="default, random, or the path of a state dict")
@@ -65,13 +68,20 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
 
-def load_photos(options: argparse.Namespace, labels: Sequence[str] | None = None) -> ImageBatch:
-    """Load the photos; what cannot be read is said at the end, by :func:`say`."""
+def load_photos(
+    options: argparse.Namespace, model: nn.Module, labels: Sequence[str] | None = None
+) -> ImageBatch:
+    """Load the photos in the network's own normalisation, or ImageNet's where it declares none.
+
+    What cannot be read is said at the end, by :func:`say`.
+    """
     from pfv_widgets.engine.data.load_images import load_images
+    from pfv_widgets.engine.network.named_models import declared_normalisation, in_normalisation
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PFVWarning)
-        return load_images(options.photos, size=options.size, labels=labels)
+        images = load_images(options.photos, size=options.size, labels=labels)
+    return in_normalisation(images, declared_normalisation(model) or images.normalisation)
 
 
 def progress_bar(options: argparse.Namespace, total: int | None = None) -> Any:

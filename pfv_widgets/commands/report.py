@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
     checked_report_path(options.out, replace=options.force)  # before anything is computed
     model = load_model(options.model, options.weights)
-    images = load_photos(options, _labels(options.photos))
+    images = load_photos(options, model, _labels(options.photos))
     with progress_bar(options) as bar:
         report = transfer_report(
             model, images, layers=options.layers, device=options.device,

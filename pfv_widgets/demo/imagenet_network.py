@@ -86,14 +86,15 @@ def load_network() -> nn.Module:
     Raises
     ------
     PFVValueError
-        Where the weights do not fit the network, as with a version of timm that builds another.
+        As :func:`problem` says: a package is missing, or builds a network that the weights do
+        not fit.
     """
+    why = problem()
+    if why is not None:
+        raise PFVValueError(why)
     import timm
     from torchvision.models import ResNet18_Weights
 
-    why = _misfit(timm.create_model, timm.__version__)
-    if why is not None:
-        raise PFVValueError(why)
     model: nn.Module = timm.create_model(_NETWORK, pretrained=False)
     # the same layers in the same order, under other names
     model.load_state_dict(dict(zip(model.state_dict(), _published().values(), strict=True)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from pfv_widgets.engine.data.normalisation import Normalisation
+from pfv_widgets.engine.data.normalisation import Normalisation, Triple
 
 MAX_SIDE = 4096
 
@@ -57,6 +59,28 @@ def resized_tensor(tensor: Tensor, size: tuple[int, int]) -> Tensor:
     how = Image.Resampling.BILINEAR
     maps = [np.array(Image.fromarray(m).resize(size[::-1], how, box=box)) for m in flat]
     return torch.from_numpy(np.stack(maps)).reshape(*tensor.shape[:2], *size)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A transform that does what ``load_images`` does without one, in another normalisation."""
+
+    size: int
+    normalisation: Normalisation
+
+    @property
+    def mean(self) -> Triple:
+        """Of the normalisation, as every transform says it."""
+        return self.normalisation.mean
+
+    @property
+    def std(self) -> Triple:
+        """Of the normalisation, as every transform says it."""
+        return self.normalisation.std
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Return the (3, size, size) that a network is given."""
+        return normalised(resized(image, (self.size, self.size))[None], self.normalisation)[0]
 
 
 def normalised(pixels: np.ndarray, by: Normalisation) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections import ChainMap
@@ -48,6 +49,8 @@ def checked_path(path: object, suffixes: Collection[str], content: str) -> Path:
             raise PFVValueError(f"{named}: it is a folder; give the name of a file in it.")
         if not target.parent.is_dir():
             raise PFVValueError(f"{named}: there is no folder {str(target.parent)!r}; make it.")
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise unwritable(target, error) from error
     return target

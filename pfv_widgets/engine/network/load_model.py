@@ -15,10 +15,13 @@ import torch
 from torch import nn
 
 from pfv_widgets.engine.network.state_dict import load_weights
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import suggestion
 
-ALIASES = {"demo": "pfv_widgets.demo:demo_model"}
+ALIASES = {
+    "demo": "pfv_widgets.demo:demo_model",
+    "demo-photos": "pfv_widgets.demo.imagenet_network:load_network",
+}
 SEED = 0
 
 
@@ -30,12 +33,13 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module:
     name
         A model of torchvision such as ``"resnet18"``; ``"file.py:factory"`` or
         ``"package.module:factory"``, whose factory takes no argument and returns the network;
-        or ``"demo"``. A file is run: name only those that you trust.
+        or ``"demo"`` and ``"demo-photos"``, the networks of the demo. A file is run: name only
+        those that you trust.
     weights
         ``"default"`` or None: torchvision's own weights, downloaded once, with the names of their
         classes as ``classes``, or what the factory made. ``"random"``: initialised anew from a
-        fixed seed; a factory's network is taken as it comes, from the same seed; the demo has its
-        trained weights alone. A path: a state dict of ``torch.save`` or ``.safetensors``.
+        fixed seed; a factory's network is taken as it comes, from the same seed; the demo's have
+        their trained weights alone. A path: a state dict of ``torch.save`` or ``.safetensors``.
     """
     if not isinstance(name, str):
         raise PFVTypeError(f"name={name!r}: expected a model's name or 'file.py:factory'.")
@@ -117,6 +121,8 @@ def _from_factory(spec: str) -> nn.Module:
         raise PFVTypeError(f"name={spec!r}: {attribute} is a {kind}; expected a function.")
     try:
         model = factory()
+    except PFVError:
+        raise
     except Exception as error:  # the user's code may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise PFVValueError(f"name={spec!r}: {attribute}() failed with {reason}.") from error

@@ -122,6 +122,8 @@ class GalleryView:
             ranks, state.page.columns, safe=safe, number=state.page.count(number),
             named=state.page.named,
         )  # fmt: skip
+        # pins have colours of their own
+        self.toolbar.toggles["safe"].disabled = state.settings.shows_similarity
         grid = self.tiles.grid_of(state.page, state.settings.view)
         widest = self.tiles.widest(grid)
         self.captions.show(indices, grid, widest)

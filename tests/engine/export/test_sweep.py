@@ -287,6 +287,19 @@ def test_places_that_cannot_be_written_are_refused_before_anything_is_painted(
     assert calls == []
 
 
+def test_folder_of_others_is_refused_before_anything_is_rendered(
+    pfv: PFV, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the owner of a machine may write everywhere, whatever a folder's mode says
+    monkeypatch.setattr("os.access", lambda path, _: Path(path) != tmp_path)
+    with (
+        counted(pfv.model) as calls,
+        pytest.raises(PFVValueError, match=r"Permission denied"),
+    ):
+        save_sweep(pfv, tmp_path / "a.gif")
+    assert calls == []
+
+
 @pytest.mark.parametrize(
     ("duration", "error"), [(0, PFVValueError), (True, PFVTypeError), ("1", PFVTypeError)]
 )

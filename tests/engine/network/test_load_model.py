@@ -66,6 +66,15 @@ def test_demo_is_the_embedded_network() -> None:
     assert not model.training
 
 
+def test_network_of_the_photos_is_a_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pfv_widgets.demo import imagenet_network
+
+    assert len(load_model("demo-photos").classes) == 1000  # type: ignore[arg-type] # a tuple
+    monkeypatch.setattr(imagenet_network, "find_spec", lambda name: name != "timm" or None)
+    with pytest.raises(PFVValueError, match=r"^timm is not installed. Run: pip install"):
+        load_model("demo-photos")
+
+
 def test_random_torchvision_network_is_seeded() -> None:
     first = load_model("squeezenet1_1", "random").state_dict()
     torch.rand(3)

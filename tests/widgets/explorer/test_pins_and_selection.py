@@ -64,6 +64,7 @@ def test_pin_paints_how_alike_all_positions_are(explorer: PFVExplorer) -> None:
     toggle = explorer.knobs["similarity"]
     assert not toggle.disabled
     of_scores = [explorer.knobs[name] for name in ("weighting", "sigma", "colour_map", "sharing")]
+    of_scores += [explorer.gallery.toolbar.toggles["safe"]]
     assert all(knob.disabled for knob in of_scores)  # they would change nothing
     move(toggle, value=False)
     assert not any(knob.disabled for knob in of_scores)
