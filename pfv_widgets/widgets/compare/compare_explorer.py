@@ -396,7 +396,7 @@ class CompareExplorer(Shell[CompareSettings]):
     def _show_third(self, settings: CompareSettings) -> None:
         """Show the difference where it is asked for; hidden, it costs nothing."""
         if self.third is not None:
-            self.third.show(settings.difference)
+            self.third.show(settings.difference, noted=any(self.networks.notes.values()))
         if not settings.difference:
             return
         first, second = self.links.sides(settings)
@@ -404,6 +404,7 @@ class CompareExplorer(Shell[CompareSettings]):
         if self.third is None:
             renderer = self.source.difference()
             self.third = DifferencePane(renderer, self, each, self.knobs.by_name)
+            self.third.show(True, noted=any(self.networks.notes.values()))
             self._closing.append(self.third.gallery.close)
             self._link_galleries()
             self.third.gallery.viewport.follow(self.galleries[0].viewport)

@@ -29,6 +29,7 @@ class DifferencePane:
         knobs: dict[str, w.Widget],
     ) -> None:
         self.owner = SideOwner(explorer, self._say_error)
+        self._hints: tuple[str, ...] = _HINT
         self.line = w.HTML()
         self.gallery = GalleryView(
             renderer, self.owner, settings, knobs,
@@ -51,12 +52,17 @@ class DifferencePane:
         self.owner.stop(False)
         self.gallery.show_settings(settings)
 
-    def show(self, visible: bool) -> None:
-        """Show it, or hide it."""
+    def show(self, visible: bool, *, noted: bool) -> None:
+        """Show it, or hide it; ``noted``: the sides have a line more, of their photos."""
+        self._hints = (*_HINT, "") if noted else _HINT
+        self._say_error(self._error)
         self.widget.layout.display = None if visible else "none"
 
     def _say_error(self, message: str) -> None:
-        lines = "".join(text.one_line(hint, text.MUTED) for hint in _HINT)
+        self._error = message
+        lines = "".join(
+            text.one_line(one, f"{text.MUTED};min-height:1.35em") for one in self._hints
+        )
         if message:
             lines += text.status(f"No picture of this: {message}", kind="error")
         self.line.value = lines

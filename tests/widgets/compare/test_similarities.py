@@ -181,6 +181,21 @@ def test_difference_is_where_two_networks_differ(open_comparison: OpenComparison
     assert third.widget.layout.display is None
 
 
+def test_difference_has_a_line_for_each_of_a_side_so_that_tiles_stand_level(
+    open_comparison: OpenComparison,
+) -> None:
+    one, other = tiny(0), tiny(1)
+    explorer = open_comparison({"one": one, "other": other}, difference=True)
+    assert explorer.third.line.value.count("<div") == 2
+    other.pretrained_cfg = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    explorer = open_comparison({"one": one, "other": other}, difference=True)
+    assert "normalisation" in explorer.sides[1].line.value
+    assert explorer.third.line.value.count("<div") == 3
+    change(explorer, difference=False)
+    explorer.undo()
+    assert explorer.third.line.value.count("<div") == 3
+
+
 def test_explorer_opens_a_comparison_with_an_untrained_copy(open_explorer: Open) -> None:
     explorer = open_explorer(model=tiny(0), batch=blobs(4), sigma=0.5, layer="4")
     press_button(button(explorer, "Compare with an untrained copy"))
