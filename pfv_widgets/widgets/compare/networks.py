@@ -26,7 +26,7 @@ from pfv_widgets.parameters import suggestion
 
 MEMORY = 2 << 30  # bytes of features of all networks together
 _MOST_OPEN = 24  # networks that are ready to be shown
-_NORMALISED = "photos in the normalisation that it declares"
+_NORMALISED = "photos in its own normalisation"
 _BESIDE = 2  # that are on show, and stay
 
 Models = Mapping[str, nn.Module]

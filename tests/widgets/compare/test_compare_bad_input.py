@@ -106,7 +106,7 @@ def test_networks_that_are_loaded_late_have_their_own_normalisation() -> None:
     assert torch.equal(late.pfv("half").images.tensor, photos.tensor)  # nothing differs yet
     for name in ("zero", "half", "zero"):
         assert torch.equal(late.pfv(name).images.tensor, at_once.pfv(name).images.tensor)
-        assert "normalisation that it declares" in late.notes[name]
+        assert "its own normalisation" in late.notes[name]
     assert not torch.equal(late.pfv("half").images.tensor, late.pfv("zero").images.tensor)
     alike = Networks(LazyNetworks(("half", "zero"), lambda _: make("half")), photos, "cpu")
     assert all(torch.equal(alike.pfv(one).images.tensor, photos.tensor) for one in alike.names)
