@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from pfv_widgets.analysis.compare.similarity_curve_result import Array, SimilarityCurve
 from pfv_widgets.engine.export.image_grid import LARGE, SMALL, fitting, points
+from pfv_widgets.engine.export.notebook_figure import NotebookFigure
 
 _LABELS, _LONGEST = 30, 110  # names at most; points of one
 _MUTED = "#666666"
@@ -28,7 +29,7 @@ def draw_curve(curve: SimilarityCurve) -> Figure:
     caption = [f"{curve.photos} photos, layer {curve.layer}; a gap: undefined."]
     caption += [f"{name}: {note}" for name, note in curve.notes.items()]
     width = max(5.6, min(11.0, 2 + 0.3 * len(curve.names)))
-    figure = Figure(figsize=(width, 3.9), layout="constrained")
+    figure = NotebookFigure(figsize=(width, 3.9), layout="constrained")
     axis = figure.subplots()
     draw_lines_on(axis, curve.names, lines)
     room = 72 * (width - 0.6)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from pfv_widgets.analysis.compare.similarity_result import Similarity
 from pfv_widgets.engine.export.image_grid import LARGE, PLAIN, SMALL, fitting
+from pfv_widgets.engine.export.notebook_figure import NotebookFigure
 
 _LABELS = 26  # names along an axis at most
 _LABEL_ROOM = 82  # points
@@ -21,7 +22,7 @@ _LINE, _BAND, _UNDEFINED = "#1f5fa8", "#c9c9c9", "#e4e4e4"
 def draw_similarity(similarity: Similarity) -> Figure:
     """Draw the map of CKA; beside it, where both have layers of one name, its curve."""
     common = similarity.common_layers()
-    figure = Figure(figsize=(10.4 if len(common) > 1 else 6.0, 5.4), layout="constrained")
+    figure = NotebookFigure(figsize=(10.4 if len(common) > 1 else 6.0, 5.4), layout="constrained")
     ratios = [1.15, 1] if len(common) > 1 else [1]
     axes = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
     _draw_map(figure, axes[0], similarity)

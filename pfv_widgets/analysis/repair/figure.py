@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pfv_widgets.analysis.core.intervals import Share
 from pfv_widgets.analysis.repair.repair import Repair
 from pfv_widgets.engine.export.image_grid import LARGE, PLAIN, SMALL, fitting
+from pfv_widgets.engine.export.notebook_figure import NotebookFigure
 
 _MOST = 20  # groups
 _WIDTH, _NAMES, _ROW = 6.4, 2.2, 0.34  # inches
@@ -28,7 +29,7 @@ def draw_repair(repair: Repair) -> Figure:
     notes += ["Bars: 95 % intervals over photos.", *repair.warnings]
     caption = textwrap.wrap(" ".join(notes), 108)
     height = 0.95 + _ROW * len(rows) + 0.13 * len(caption)
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure = NotebookFigure(figsize=(_WIDTH, height), layout="constrained")
     axis = figure.subplots()
     _draw_rows(axis, rows)
     axis.set_title(f"Repair by {repair.method}: accuracy by group", size=LARGE)

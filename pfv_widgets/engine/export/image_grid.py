@@ -15,6 +15,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.gridspec import GridSpec, SubplotSpec
 from matplotlib.textpath import text_to_path
 
+from pfv_widgets.engine.export.notebook_figure import NotebookFigure
+
 SMALL, PLAIN, LARGE = 6.5, 7.5, 10.0  # points
 NO_BREAK = "\N{NO-BREAK SPACE}"
 # in inches
@@ -154,7 +156,7 @@ class _Drawing:
         ]
         self.abreast = max(1, min(len(grid.bars), int(self.inner // _BAR_SHORTEST)))
         down = self._down()
-        self.figure = Figure(figsize=(sum(across), sum(down)))
+        self.figure = NotebookFigure(figsize=(sum(across), sum(down)))
         self.spec = GridSpec(len(down), len(across), self.figure, 0, 0, 1, 1, 0, 0, across, down)
         self._write_title()
         self._draw_tiles()

@@ -120,10 +120,15 @@ def weighting_warnings(
         return ()
     if not activities and not WEIGHTINGS[weighting].uses_image:
         return (f"No earlier layer has another resolution: weighting {weighting!r} does nothing.",)
+    pairs = list(zip(names, activities, strict=True))
+    silent = [name for name, activity in pairs if activity.silent]
     messages = []
-    for name, activity in zip(names, activities, strict=True):
-        if activity.silent:
-            messages.append(f"The channels of {name} add up to zero everywhere: it has no effect.")
+    if silent:
+        messages.append(
+            f"Without a part in the weighting: {', '.join(silent)}. The channels add up to zero at "
+            "every position, as those of a LayerNorm do before it is trained."
+        )
+    for name, activity in pairs:
         if activity.broken:
             images = few([index + 1 for index in activity.broken])
             messages.append(f"{name} is NaN or infinite in image {images}: it has no effect there.")

@@ -215,7 +215,7 @@ class PFV:
         of what the memory says.
         """
         number = len(self.images)
-        weights, pins = settings.weights(number), settings.pinned(number)
+        weights, pins = settings.basis_weights(number), settings.pinned(number)
         chosen = checked_images(only, number)
         size = self.images.size if size is None else size_in_pixels("size", size)
         with self._working(on_progress) as changed:
@@ -247,7 +247,7 @@ class PFV:
                 _some(self.store.scores(*view), chosen).clone(),  # copies: the cache stays as it is
                 replace(basis, mean=basis.mean.clone(), layer=layer.name),
                 replace(settings, layer=layer.name),
-                tuple(weights[index] for index in indices),
+                tuple((settings.images or weights)[index] for index in indices),
                 self.images.pixels if chosen is None else self.images.pixels[list(chosen)],
                 tuple(self.images.names[index] for index in indices),
                 messages,

@@ -200,6 +200,14 @@ class Settings(ColourSettings, ScoreSettings, Declared, JsonSettings):
             )
         return self.images
 
+    def basis_weights(self, number: int) -> tuple[float, ...]:
+        """Weights of ``number`` images in the basis; see :meth:`weights`.
+
+        With pins alone no basis is shown: where no image is in, it is that of all.
+        """
+        is_empty = self.images is not None and len(self.images) == number and not any(self.images)
+        return (1.0,) * number if is_empty and self.shows_similarity else self.weights(number)
+
     def at_layer(self, layer: str) -> Self:
         """Return these settings at another layer, where nothing is cut out yet.
 

@@ -30,8 +30,8 @@ _START = (
 _SILENT = "no pixel changes the score: the unit is silent, or a ReLU on the way to it"
 _ALL_NEGATIVE = "a ReLU passes only positive signals, and none is left before the pixels"
 _SHOWS_EDGES = (
-    "fails the randomisation check: its maps hardly change where the network's weights are "
-    "made random, so they show edges of the photo rather than what was learned "
+    "fails the randomisation check: on large networks its maps hardly change where the upper "
+    "layers' weights are made random, so they show edges of the photo rather than what was learned "
 )
 
 

@@ -93,8 +93,11 @@ def conserved(relevance: Tensor, scores: Tensor, bias: str) -> tuple[str, ...]:
     return (f"{share_of}{len(relevance)} images: {why}.",)
 
 
-def cancelling(relevance: Tensor, scores: Tensor) -> tuple[str, ...]:
-    """Say where the parts of a map ``(N, 3, H, W)`` are far larger than the scores ``(N,)``."""
+def cancelling(relevance: Tensor, scores: Tensor, fix: str) -> tuple[str, ...]:
+    """Say where the parts of a map ``(N, 3, H, W)`` are far larger than the scores ``(N,)``.
+
+    ``fix`` is a sentence on what to do then.
+    """
     ratio = relevance.sum(1).abs().flatten(1).sum(1) / scores.abs()
     ratio = ratio[(scores != 0) & ratio.isfinite()]
     large = ratio > _CANCELLING
@@ -103,8 +106,7 @@ def cancelling(relevance: Tensor, scores: Tensor) -> tuple[str, ...]:
     text = (
         f"Most of the relevance cancels: in {int(large.sum())} of {len(relevance)} images the "
         f"pixels' absolute values add up to more than {_CANCELLING:.0f} times the score (up to "
-        f"{float(ratio.max()):.0f} times), so the sum is right and single pixels say little. "
-        "Prefer rule='epsilon-plus by depth'."
+        f"{float(ratio.max()):.0f} times), so the sum is right and single pixels say little. {fix}"
     )
     return (text,)
 

@@ -45,6 +45,10 @@ INSENSITIVE_RULES = frozenset({"gamma", "alpha-beta", "z-plus", "epsilon-plus"})
 _INSENSITIVE = (
     "a rule whose maps hardly change where the classifier is re-initialised (Sixt et al. 2020)"
 )
+_OTHER_RULE = "Prefer rule='epsilon-plus by depth'."
+_LARGER_SCORE = (
+    "What speaks for the unit and against it is nearly the same: choose one with a larger score."
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,8 @@ class Relevance(Method):
             words += (_no_first_layer(self.first),)
         if self.relu == "backpropagation":
             words += conserved(relevance, scores, self.bias)
-            words += cancelling(relevance, scores)
+            faithful = self.rule == Relevance.rule
+            words += cancelling(relevance, scores, _LARGER_SCORE if faithful else _OTHER_RULE)
         step(1, 1)
         return relevance, UnitScores(scores, measured.units), words
 

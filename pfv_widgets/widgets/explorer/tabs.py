@@ -172,7 +172,10 @@ class LinkedComponentsTab(ComponentsTab):
 
     def _select(self, mask: np.ndarray | None) -> None:
         selection = None if mask is None else Selection(mask)
-        self._explorer.gallery.go(lambda state: replace(state, selection=selection), quiet=True)
+        gallery = self._explorer.gallery
+        with self._explorer.lock:
+            gallery.go(lambda state: replace(state, selection=selection), quiet=True)
+            gallery.show()  # how many are selected
 
     def _point(self, position: tuple[int, int, int] | None) -> None:
         gallery, spot = self._explorer.gallery, None

@@ -94,7 +94,7 @@ class GalleryView:
             () if self.order is None else (self.order.widget,),
         )  # fmt: skip
         self.toolbar.toggles["wide"].layout.display = None if on_wide else "none"
-        self.pins = PinRow(pfv.images.names, safely(act.unpin))
+        self.pins = PinRow(pfv.images.names, safely(act.unpin), safely(act.deselect))
         self.captions = Captions(pfv.images)
         room = (lambda *_: None) if on_wide is None else safely(self.viewport.fit)
         ready = self.viewport.script_ready
@@ -130,7 +130,8 @@ class GalleryView:
         # of all images as they are, so that the controls beside do not move with what is shown
         whole = self.tiles.grid_of(replace(state.page, order=None, first=0), _PLAIN)
         self.widget.layout.max_width = self.tiles.widest(whole)
-        self.pins.show(state.settings.pins)
+        selected = 0 if state.selection is None else int(state.selection.mask.sum())
+        self.pins.show(state.settings.pins, selected)
         if self.order is not None:
             self.order.show(state.settings)
         # room for all scores, in one row or in three: pointing moves no picture

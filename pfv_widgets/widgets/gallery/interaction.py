@@ -81,6 +81,10 @@ class Interaction:
             self._owner.gesture(False)
             self._owner.edit(without)
 
+    def deselect(self) -> None:
+        """Clear the selection of positions: none of them fades."""
+        self._go(lambda state: replace(state, selection=None, brush=None))
+
     def pressed(self, key: str, shift: bool, ctrl: bool) -> None:
         """Do what a key means; every control has a pointer's way too."""
         acts: dict[str, Callable[[], None]] = {
@@ -207,7 +211,7 @@ class Interaction:
         """Leave one thing after another: selection, marks, zoom, the canvas."""
         state, self._corner = self._state, None
         if state.selection is not None or state.brush is not None:
-            self._go(lambda state: replace(state, selection=None, brush=None))
+            self.deselect()
         elif state.page.columns == 1 and self._viewport.columns > 1:
             self.zoom(False)
         else:

@@ -1,4 +1,4 @@
-"""The row of pins below the gallery: one chip each, in its colour, that removes it."""
+"""The row below the gallery: a chip for each pin, in its colour, and one for the selection."""
 
 from __future__ import annotations
 
@@ -19,26 +19,42 @@ _HOW_TO = (
 
 
 class PinRow:
-    """Chips that name the pins; a press calls ``remove`` with a pin's number, None for all."""
+    """Chips that name the pins, and count the positions that are selected.
 
-    def __init__(self, names: tuple[str, ...], remove: Callable[[int | None], None]) -> None:
+    Parameters
+    ----------
+    remove
+        Called with a pin's number, None for all, where a person removes it.
+    deselect
+        Called where a person clears the selection.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        remove: Callable[[int | None], None],
+        deselect: Callable[[], None],
+    ) -> None:
         self._names, self._remove = names, remove
         self.chips: list[w.Button] = []  # made when a first pin needs one
         self.clear = push_button(
             "Remove all pins", "Show the components again", lambda: remove(None), display="none"
         )
+        self.selection = push_button(
+            "", "Clear the selection, as Escape does: no position fades", deselect, display="none"
+        )
         self.hint = w.HTML(text.hint(_HOW_TO))
         self.hint.add_class("pfv-how-to")
         self.widget = w.HBox(
-            [self.hint, self.clear],
+            [self.hint, self.clear, self.selection],
             layout=w.Layout(flex_flow="row wrap", min_height="34px", margin="4px 0 0 0"),
         )
 
-    def show(self, pins: tuple[Pin, ...]) -> None:
-        """Show a chip for each pin, with its image counted from 1."""
+    def show(self, pins: tuple[Pin, ...], selected: int = 0) -> None:
+        """Show a chip for each pin, with its image counted from 1, and for selected positions."""
         if len(pins) > len(self.chips):
             self.chips += [self._chip(number) for number in range(len(self.chips), len(pins))]
-            self.widget.children = (self.hint, *self.chips, self.clear)
+            self.widget.children = (self.hint, *self.chips, self.clear, self.selection)
         for number, chip in enumerate(self.chips):
             if number < len(pins):
                 index = pins[number][0]
@@ -46,7 +62,9 @@ class PinRow:
                 chip.description = f"× {index + 1}: {text.plain(name, 18)}"
             _show(chip, number < len(pins))
         _show(self.clear, len(pins) > 1)
-        _show(self.hint, not pins)
+        self.selection.description = f"× {selected} position{'s' * (selected != 1)} selected"
+        _show(self.selection, selected > 0)
+        _show(self.hint, not pins and not selected)
 
     def _chip(self, number: int) -> w.Button:
         chip = w.Button(

@@ -228,7 +228,8 @@ class RenderLoop:
 
     def _work(self, state: ViewState) -> None:
         """Paint in the background; no error ends the thread."""
-        if state.settings.images is not None and not any(state.settings.images):
+        settings, images = state.settings, state.settings.images
+        if images is not None and not any(images) and not settings.shows_similarity:
             self._wait_for_images(state)
             return
         with self._lean(state):

@@ -129,13 +129,14 @@ def in_digits(value: float, form: str = ".2f") -> str:
 def status(text: str, *, kind: str = "ok", done: float | None = None, tip: str = "") -> str:
     """Return the status line: ``"ok"``, ``"busy"``, ``"warning"`` or ``"error"``.
 
-    ``done`` in [0, 1] draws a bar below it; ``tip``, or the whole text, which may be cut to the
-    lines that have room, is shown where it is pointed at.
+    ``done`` in [0, 1] draws a bar below it. The whole text, which may be cut to the lines that have
+    room, and ``tip`` are shown where it is pointed at.
     """
     colours = {"ok": "#2e9e5b", "busy": "#1a73e8", "warning": "#c27500", "error": "#d93025"}
     dot = f'<span aria-hidden="true" style="color:{colours[kind]}">●</span>'
     role = "alert" if kind == "error" else "status"
-    more = f'title="{safe(tip or text)}" style="line-height:1.35;min-height:1.4em"'
+    whole = safe(f"{text} {tip}".strip())
+    more = f'title="{whole}" style="line-height:1.35;min-height:1.4em"'
     return (
         f'<div role="{role}" aria-live="polite" {more}><div style="{_CUT}">'
         f"{dot} {safe(text)}</div>{_bar(done) if done is not None else ''}</div>"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from pfv_widgets.demo import demo_images, demo_model
 from pfv_widgets.engine.data.load_images import load_images
 from pfv_widgets.errors import PFVWarning
 from pfv_widgets.methods.attribution.attribute import attribute
@@ -259,6 +260,13 @@ def test_without_epsilon_and_hand_over_the_map_is_gradient_times_input(name: str
         result = attribute(model, images, "relevance", **options)
     right = attribute(model, images, "gradient_times_input")
     assert agreement(result.signed, right.signed) < 1e-4
+
+
+def test_advice_where_relevance_cancels_is_not_the_rule_that_is_used() -> None:
+    network, photo = demo_model(), demo_images(1)
+    for rule, advice in (("epsilon-plus by depth", "larger score"), ("epsilon", "Prefer rule=")):
+        with pytest.warns(PFVWarning, match=f"relevance cancels: in 1 of 1 images .* {advice}"):
+            attribute(network, photo, "relevance", unit=4, rule=rule)
 
 
 @pytest.mark.assets

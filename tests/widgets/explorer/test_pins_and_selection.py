@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from pfv_widgets.validation import MOST_PINS
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
@@ -70,6 +71,18 @@ def test_pin_paints_how_alike_all_positions_are(explorer: PFVExplorer) -> None:
     assert not any(knob.disabled for knob in of_scores)
     assert np.abs(tile(explorer, 3) - before).mean() < 1
     assert explorer.gallery.tiles.look.rings != ()
+
+
+def test_pin_without_an_image_in_the_batch_shows_what_is_alike(explorer: PFVExplorer) -> None:
+    explorer.settings = replace(explorer.settings, images=(0.0,) * 4)
+    click(explorer, 1, 0.5, 0.5)
+    assert explorer.wait(60)
+    assert status(explorer) == "Up to date."
+    frame = explorer.frame
+    assert frame.weights == (0.0,) * 4
+    assert torch.equal(frame.heatmaps, explorer.pfv.render(frame.settings, images=None).heatmaps)
+    explorer.settings = replace(explorer.settings, pins=())
+    assert status(explorer).startswith("No image is in the batch.")
 
 
 def test_click_at_the_position_of_a_pin_removes_it(explorer: PFVExplorer) -> None:
@@ -148,8 +161,15 @@ def test_drag_selects_positions_and_the_others_fade(explorer: PFVExplorer) -> No
     assert after.std() < 0.4 * before.std()
     assert explorer.gallery.tiles.look.frame is None
     assert explorer.settings.pins == ()
+    row = explorer.gallery.pins
+    assert row.selection.description == f"× {rows * (columns // 2)} positions selected"
     press(explorer, "Escape")
     assert np.abs(tile(explorer, 2) - before).max() < 1
+    assert row.selection.layout.display == "none"
+    drag(explorer, 1, (0.0, 0.0), (0.5, 1.0))
+    press_button(row.selection)
+    assert np.abs(tile(explorer, 2) - before).max() < 1
+    assert row.hint.layout.display is None
 
 
 def test_keys_select_positions_as_a_drag_does(explorer: PFVExplorer) -> None:

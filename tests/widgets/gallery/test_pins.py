@@ -21,7 +21,7 @@ def removals() -> list[int | None]:
 
 @pytest.fixture
 def row(fake_page: FakePage, removals: list[int | None]) -> PinRow:
-    return PinRow(("cat", "dog", "hen"), removals.append)
+    return PinRow(("cat", "dog", "hen"), removals.append, lambda: None)
 
 
 def chip_texts(row: PinRow) -> list[str]:
@@ -68,7 +68,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("foreign", HOSTILE.values(), ids=HOSTILE)
 def test_foreign_names_do_not_come_alive(fake_page: FakePage, foreign: str) -> None:
-    row = PinRow((foreign,), lambda _: None)
+    row = PinRow((foreign,), lambda _: None, lambda: None)
     row.show(((0, 0.5, 0.5),))
     (label,) = chip_texts(row)
     assert label.isprintable()

@@ -94,7 +94,7 @@ def test_cut_text_ends_in_an_ellipsis_within_the_limit() -> None:
 def test_error_is_announced_as_an_alert_and_all_else_as_a_status() -> None:
     assert 'role="alert"' in text.status("no", kind="error")
     assert 'title="no"' in text.status("no")  # all of it, where there is room for two lines
-    assert 'title="more"' in text.status("no", tip="more")
+    assert 'title="no more"' in text.status("no", tip="more")
     for kind in ("ok", "busy", "warning"):
         assert 'role="status"' in text.status("yes", kind=kind)
 
