@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import ipywidgets as w
 
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.data.sources import IMAGE_SUFFIXES
 from pfv_widgets.widgets.toolkit.geometry import Grid
 from pfv_widgets.widgets.toolkit.text import adds_to, parted, plain, safe
 
@@ -61,9 +62,14 @@ class Captions:
         )
 
     def line(self, index: int) -> str:
-        """Return what an image is called: its name, and its label where that says more."""
+        """Return what an image is called: its name, and its label where that says more.
+
+        What a file is named after tells it apart, and the kind of file does not.
+        """
         if index not in self._lines:
             name, labels = self._images.names[index], self._images.labels
+            stem, dot, suffix = name.rpartition(".")
+            name = stem if stem and f"{dot}{suffix}".lower() in IMAGE_SUFFIXES else name
             label = labels[index] if labels else ""
             more = label if label and adds_to(name, label) else ""
             self._lines[index] = " · ".join(filter(None, [more, name]))
@@ -80,7 +86,7 @@ class Captions:
             short = f'data-number="{image + 1}"'
             if labels and letters > _WORDS:
                 label = plain(labels[image], 60)
-                short += f' data-label="{safe(f"{label} {image + 1}")}"'
+                short += f' data-label="{safe(f"{image + 1}: {label}")}"'
             line = f'<span class="pfv-name" dir="auto">{line}</span><i {short}></i>'
         name = f'<div style="{_NAME};{at};width:{share};container:tile/inline-size">{line}</div>'
         note = self.notes.get(image, "")

@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 
-_WHOLE, _END = 14, 8  # letters of a name in one part, and of the end of a longer one
+_WHOLE, _END = 8, 5  # letters of a name in one part, and of the end of a longer one
 MUTED = "opacity:.72"
 _CUT = (  # to whole lines, where there is no room for all
     "display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:var(--pfv-lines,none);"

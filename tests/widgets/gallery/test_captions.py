@@ -61,7 +61,7 @@ def test_long_names_give_way_to_labels_and_numbers_below_narrow_tiles(fake_page:
     below = Captions(images)
     below.show(range(3), Grid.of(3, (100, 100), 2, named=True), "632px")
     short = re.findall(r"<i ([^>]*)>", below.html.value)
-    assert short == ['data-number="1"', 'data-number="2"', 'data-number="3" data-label="cat 3"']
+    assert short == ['data-number="1"', 'data-number="2"', 'data-number="3" data-label="3: cat"']
     below.show(range(1), Grid.of(1, (100, 100), 2, named=True), "632px")
     assert "data-number" not in below.html.value
 
@@ -71,5 +71,5 @@ def test_long_names_lose_their_middle(fake_page: FakePage) -> None:
     below = Captions(replace(blobs(3), names=names, labels=None))
     below.show(range(3), Grid.of(3, (100, 100), 2, named=True), "632px")
     text = below.html.value
-    assert re.findall('class="pfv-end">([^<]*)<', text) == ["0001.jpg", "0002.jpg"]
-    assert words(text) == "".join(names)
+    assert re.findall('class="pfv-end">([^<]*)<', text) == [" 0001", " 0002"]
+    assert words(text) == "".join(names).replace(".jpg", "")
