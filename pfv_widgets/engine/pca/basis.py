@@ -21,7 +21,7 @@ from pfv_widgets.engine.pca.array_file import (
     write_arrays,
 )
 from pfv_widgets.engine.pca.data_set_summary import DataSet
-from pfv_widgets.engine.pca.eigensolvers import eigenvectors
+from pfv_widgets.engine.pca.eigensolvers import eigenvectors, orthonormal_rows
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.progress import OnProgress, silent
 from pfv_widgets.errors import PFVValueError
@@ -392,8 +392,7 @@ def fit_maps(
     total = gram.diagonal().sum()
 
     def components(left: Tensor) -> Tensor:
-        unscaled = left @ rows
-        return signed(unscaled / unscaled.norm(dim=1, keepdim=True).clamp_min(1e-30))
+        return signed(orthonormal_rows(left @ rows))
 
     def along(left: Tensor) -> list[Tensor]:
         return [total, *compared.tensors(mean, components(left))]

@@ -176,10 +176,31 @@ def eigenvectors(
 
 
 def _dense(matrix: Tensor, scale: Tensor, number: int, along: Along) -> Eigenvectors:
-    values, vectors = torch.linalg.eigh(matrix)
+    values, vectors = _eigh(matrix)
     vectors = vectors.flip(1)[:, :number].T.contiguous()
     others, (leading, unit) = _read_along(vectors, along, values.flip(0)[:number], scale)
     return Eigenvectors((leading * unit).clip(0), vectors, others)
+
+
+def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return all eigenvalues, rising, and vectors: in float64 where float32 does not converge."""
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined] # documented
+        values, vectors = (one.to(matrix) for one in torch.linalg.eigh(matrix.double()))
+    return values, vectors
+
+
+def orthonormal_rows(rows: Tensor) -> Tensor:
+    """Make rows ``(k, C)`` orthonormal, each outside those before it; zeros stay zeros.
+
+    Those of no variance are rounding, and would point along the others.
+    """
+    columns = rows.T.cpu() if rows.device.type == "mps" else rows.T  # which has no QR
+    lengths = rows.norm(dim=1, keepdim=True)
+    unit: Tensor = torch.linalg.qr(columns).Q.T.to(rows.device)
+    unit *= lengths > 0
+    return unit
 
 
 def _read_along(
@@ -241,7 +262,7 @@ def _leading(
         report(Progress(FITTING, done, _ROUNDS, "steps"))
         block = torch.linalg.qr(block).Q
         image = apply(block)
-        values, rotation = torch.linalg.eigh(block.T @ image)
+        values, rotation = _eigh(block.T @ image)
         values, rotation = values.flip(0), rotation.flip(1)
         block, image = block @ rotation, image @ rotation
         residuals = (image - block * values).norm(dim=0)
@@ -274,7 +295,7 @@ def _with_weak(apply: Apply, number: int, ritz: Ritz, strong: int, along: Along)
         cut = max(float(numbers[-1]), least)
         block = _orthonormal(_filtered(rest, block, rest(block), cut, _DEGREE), firm)
         image = rest(block)
-        values, rotation = torch.linalg.eigh(block.T @ image)
+        values, rotation = _eigh(block.T @ image)
         values, rotation = values.flip(0), rotation.flip(1)
         block, image = block @ rotation, image @ rotation
         numbers, off = read(values, (image - block * values).norm(dim=0))
@@ -307,7 +328,7 @@ def _krylov(
         if done < blind and 2 * (space.shape[1] + width) < len(block):
             block = image[:, -width:]
             continue
-        values, rotation = torch.linalg.eigh(space.T @ image)
+        values, rotation = _eigh(space.T @ image)
         values, rotation = values.flip(0)[:width], rotation.flip(1)[:, :width]
         vectors, products = space @ rotation, image @ rotation
         block = products - vectors * values

@@ -74,10 +74,12 @@ def features_of(activations: Tensor, *, overwrite: bool = False) -> Features:
 
 def scale_of(values: Tensor) -> float:
     """Return :func:`power_of_two` of the largest finite magnitude."""
-    low, high = read(values.amin(), values.amax())
+    dtype = torch.promote_types(values.dtype, torch.float32)  # NumPy has no bfloat16
+    low, high = read(values.amin().to(dtype), values.amax().to(dtype))
     largest = max(-float(low), float(high))
     if not math.isfinite(largest):
-        largest = float(read(torch.nan_to_num(values, 0.0, 0.0, 0.0).abs().amax())[0])
+        finite = torch.nan_to_num(values, 0.0, 0.0, 0.0).abs().amax()
+        largest = float(read(finite.to(dtype))[0])
     return power_of_two(largest)
 
 

@@ -30,6 +30,7 @@ from pfv_widgets.engine.pca.eigensolvers import (
     Ritz,
     add_symmetric,
     iterated,
+    orthonormal_rows,
     starting_block,
     times,
 )
@@ -133,7 +134,7 @@ class _Positions:
         rows = (of_images @ batch.maps.flatten(2).transpose(1, 2)).sum(dim=0)
         rows -= scaled.sum(dim=1, keepdim=True) * batch.mean
         self._last = vectors, rows, replace(batch, maps=batch.maps[:0])
-        return normalize(rows, dim=1, eps=1e-30)
+        return orthonormal_rows(rows)
 
     @staticmethod
     def _shares(batch: Batch) -> Tensor:

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.engine.pca.basis import PrincipalBasis, canonical_signs, fit_maps, fit_moments
+from pfv_widgets.engine.pca.batch_basis import fit_batch_basis
+from pfv_widgets.engine.pca.features import features_of
 from pfv_widgets.engine.pca.moments import Moments
+from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.errors import PFVValueError
 from tests.networks import seeded
 from tests.slow_oracles import principal_components, project
@@ -31,6 +34,40 @@ def orthonormal(rows: list[list[float]], variances: list[float]) -> PrincipalBas
     components = components / components.norm(dim=1, keepdim=True)
     return PrincipalBasis(torch.zeros(components.shape[1]), components, torch.tensor(variances),
                           sum(variances), 1.0)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(4, 300, 8, 8), (4, 300, 4, 4)])
+def test_components_without_variance_are_orthogonal_to_all_others(
+    shape: tuple[int, int, int, int],
+) -> None:
+    number, channels, height, width = shape
+    directions = torch.linalg.qr(torch.randn(channels, 3, generator=seeded())).Q
+    scores = torch.randn(number, height * width, 3, generator=seeded(1))
+    scores *= torch.tensor([1, 0.2, 1e-4])
+    maps = (scores @ directions.T).transpose(1, 2).reshape(shape)
+    features = features_of(maps)
+    basis = fit_batch_basis(features, WideFit(features.maps), [1.0] * number, 8)
+    assert basis.is_resolved.tolist()[:2] == [True, True]
+    assert not basis.is_resolved[3:].any()
+    products = basis.components @ basis.components.T
+    torch.testing.assert_close(products, torch.eye(8), atol=1e-5, rtol=0)
+
+
+def test_matrix_that_float32_does_not_solve_is_solved_in_float64(
+    maps: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, solve = fit_maps(maps, [1.0] * 6, 3), torch.linalg.eigh
+
+    def fails(matrix: Tensor) -> Any:
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("The algorithm failed to converge")
+        return solve(matrix)
+
+    monkeypatch.setattr("torch.linalg.eigh", fails)
+    basis = fit_maps(maps, [1.0] * 6, 3)
+    assert basis.components.dtype == torch.float32
+    torch.testing.assert_close(basis.components, expected.components, atol=1e-4, rtol=0)
+    torch.testing.assert_close(basis.variances, expected.variances)
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 0, 2, 0.5, 0, 1]])

@@ -59,6 +59,13 @@ def test_any_split_and_order_gives_the_result_of_all_at_once(split: list[int]) -
     assert basis.data.network == network_fingerprint(network)
 
 
+def test_network_in_bfloat16_has_a_basis() -> None:
+    images = blobs(6).tensor
+    wanted = fit_basis(tiny(), [images], LAYER, device="cpu", progress=False)
+    basis = fit_basis(tiny().bfloat16(), [images], LAYER, device="cpu", progress=False)
+    torch.testing.assert_close(basis.variances, wanted.variances, rtol=0.05, atol=0)
+
+
 def test_mean_far_from_zero_loses_no_digits() -> None:
     maps = 1000 + torch.randn(12, 300, 4, 4, generator=seeded())  # the scatter is made in parts
     parts = StreamedMoments.like(maps)
