@@ -25,7 +25,7 @@ from pfv_widgets.methods.attribution.colours import limits
 from pfv_widgets.methods.attribution.runner import check_gradient_of, in_chunks
 from pfv_widgets.methods.comparison.compared_methods import Explainer, PrincipalFeatures
 from pfv_widgets.methods.comparison.networks import Network
-from pfv_widgets.methods.core.class_names import class_names, class_names_by_network, names_of
+from pfv_widgets.methods.core.class_names import classes_by_network, names_of
 from pfv_widgets.methods.core.method import Cancelled, Method, Progress, reduce_channels, step
 from pfv_widgets.methods.core.target import Target
 
@@ -127,11 +127,11 @@ class Comparison:
         named = named_models(models)
         self.images = batch_of(images)
         batches = images_by_network(named, self.images)
-        names_of_classes = class_names_by_network(classes, named)
+        classes_of = classes_by_network(classes, named)
         self.networks = tuple(
             Network(
                 name, model, batches[name],
-                classes=names_of_classes[name] or class_names(names_of(model, None)),
+                classes=names_of(model, classes_of[name]),
                 device=device, inputs=inputs, argument=argument,
             )
             for name, (model, _) in named.items()

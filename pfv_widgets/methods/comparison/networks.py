@@ -18,7 +18,7 @@ from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.model_guard import guarded, run, unwrap
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVError, PFVValueError
-from pfv_widgets.methods.core.class_names import ClassNames
+from pfv_widgets.methods.core.class_names import ClassNames, class_names, names_that_fit
 from pfv_widgets.methods.core.extra_inputs import bind_inputs
 from pfv_widgets.methods.core.read_out import Output, outputs_of, vector
 
@@ -35,7 +35,7 @@ class Network:
     images
         The batch of the comparison, normalised for this network.
     classes
-        Names of the output's units.
+        Names of the output's units, see :func:`class_names`.
     device
         As for :func:`attribute`.
     inputs, argument
@@ -48,18 +48,28 @@ class Network:
         model: nn.Module,
         images: ImageBatch,
         *,
-        classes: ClassNames | None = None,
+        classes: object = None,
         device: str | torch.device = "auto",
         inputs: Mapping[str, Any] | None = None,
         argument: str | None = None,
     ) -> None:
-        self.name, self.images, self.classes = name, images, classes or {}
+        self.name, self.images = name, images
         self._original = unwrap(model)
         self.device = choose_device(self._original, device)
         self.model = on_device(self._original, self.device)
         self._inputs, self._argument = inputs, argument
         self._fed(0)  # wrong inputs are an error at once
+        self.classes: ClassNames = class_names(classes)
+        if self.classes:
+            self.classes = self._names_that_fit(classes)
         self._making = threading.Lock()
+
+    def _names_that_fit(self, classes: object) -> ClassNames:
+        try:
+            return names_that_fit(classes, self.outputs.values())
+        except PFVValueError as error:
+            own = f"Or give each network its own: classes={{{self.name!r}: ...}}."
+            raise PFVValueError(f"{error} {own}") from error
 
     def forward(self, image: int) -> Forward:
         """Return one image of the batch with the network that takes it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,24 @@ def class_names(classes: object, units: int | None = None) -> dict[int, str]:
     return names
 
 
+def names_that_fit(classes: object, units: Iterable[int]) -> dict[int, str]:
+    """Return :func:`class_names` of the first output whose number of units they fit.
+
+    ``units`` are those of each output of a network; 0 where that is not known.
+
+    Raises
+    ------
+    PFVValueError, PFVTypeError
+        Where they fit none.
+    """
+    known = [number for number in units if number]
+    for number in known[:-1]:
+        with suppress(PFVValueError):
+            if names := class_names(classes, number):
+                return names
+    return class_names(classes, known[-1] if known else None)
+
+
 def _names(classes: object) -> dict[int, str]:
     if classes is None:
         return {}
@@ -88,11 +107,11 @@ def _names(classes: object) -> dict[int, str]:
     return {unit: _name(unit, name) for unit, name in enumerate(classes)}
 
 
-def class_names_by_network(classes: object, networks: Iterable[str]) -> dict[str, dict[int, str]]:
-    """Return the names of each network's units, by its name.
+def classes_by_network(classes: object, networks: Iterable[str]) -> dict[str, object]:
+    """Return what each network's units are called, by its name, as :func:`class_names` takes it.
 
     ``classes`` is as for :func:`class_names`, for all networks; or a mapping from the name of a
-    network to that. A network that it leaves out has no names.
+    network to that. A network that it leaves out has None.
     """
     known = list(networks)
     by_network = isinstance(classes, Mapping) and any(
@@ -101,8 +120,7 @@ def class_names_by_network(classes: object, networks: Iterable[str]) -> dict[str
         if not _is_unit(key)
     )
     if not by_network:
-        names = class_names(classes)
-        return dict.fromkeys(known, names)
+        return dict.fromkeys(known, classes)
     assert isinstance(classes, Mapping)
     for name in classes:
         if name not in known:
@@ -110,7 +128,7 @@ def class_names_by_network(classes: object, networks: Iterable[str]) -> dict[str
                 f"classes: {name!r:.60} is neither a unit nor the name of a network. "
                 f"{suggestion(str(name), known)}"
             )
-    return {name: class_names(classes.get(name)) for name in known}
+    return {name: classes.get(name) for name in known}
 
 
 def unit_named(name: str, classes: ClassNames) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.errors import PFVValueError
+from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.methods.core.target import Target
 
 _UNIT = 0.1  # of a usual activation: from there on the loss is logarithmic
@@ -70,10 +71,12 @@ class UnitActivation:
     at: Target
     names: tuple[str, ...]
     units: tuple[int, ...]
+    classes: object = None  # names of all units, where the network's output has some
     score_name: str = "activation"
 
     def check(self, values: Tensor) -> None:
-        """Raise where the layer has fewer units."""
+        """Raise where the layer has fewer units, or the names are those of another output."""
+        class_names(self.classes, values.shape[1])
         for unit in self.units:
             if unit >= values.shape[1]:
                 raise PFVValueError(

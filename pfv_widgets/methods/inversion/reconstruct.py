@@ -18,7 +18,6 @@ from pfv_widgets.engine.network.devices import choose_device, on_device
 from pfv_widgets.engine.network.model_guard import floating_dtype, guarded, isolated, unwrap
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
-from pfv_widgets.methods.core.class_names import class_names
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs, bind_inputs
 from pfv_widgets.methods.core.method import Cancelled, Progress
 from pfv_widgets.methods.core.target import check_differentiable
@@ -126,7 +125,7 @@ def reconstruct(
     """
     height, width = _size(size, target)
     spec = inversion_target(
-        target, layer=layer, unit=unit, classes=class_names(classes), component=component,
+        target, layer=layer, unit=unit, classes=classes, component=component,
         sign=sign, output=output, size=(height, width),
     )  # fmt: skip
     chosen = _options(options, changes, spec)

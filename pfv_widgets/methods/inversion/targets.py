@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from pfv_widgets.engine.network.model_guard import floating_dtype, guarded
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
-from pfv_widgets.methods.core.class_names import ClassNames, unit_named
+from pfv_widgets.methods.core.class_names import ClassNames, class_names, unit_named
 from pfv_widgets.methods.core.extra_inputs import NetworkWithInputs
 from pfv_widgets.methods.core.target import Target
 from pfv_widgets.methods.inversion.activations import activations_of
@@ -42,7 +42,7 @@ class InversionTarget:
     layer, output
         Where.
     units, classes
-        Units to raise, and names of the output's units.
+        Units to raise, and names of the output's units, see :func:`class_names`.
     components, sign
         Components to raise or lower, of ``basis``.
     photos
@@ -54,7 +54,7 @@ class InversionTarget:
     layer: str | None = None
     output: str | int | None = None
     units: tuple[int, ...] = ()
-    classes: ClassNames = field(default_factory=dict)
+    classes: object = None
     basis: PrincipalBasis | None = None
     components: tuple[int, ...] = ()
     sign: int = 1
@@ -81,7 +81,10 @@ class InversionTarget:
         """Return the objective; photos run through the network here."""
         at = Target(self.layer, None, self.output)
         if self.units:
-            return UnitActivation(at, tuple(map(self._unit_name, self.units)), self.units)
+            classes = None if self.layer else self.classes
+            known = class_names(classes)
+            called = tuple(self._unit_name(unit, known) for unit in self.units)
+            return UnitActivation(at, called, self.units, classes)
         if self.basis is not None:
             index = list(self.components)
             names = tuple(f"component {one + 1} {'−+'[self.sign > 0]}" for one in index)
@@ -103,10 +106,10 @@ class InversionTarget:
         names = tuple(f"target {index + 1}" for index in range(len(self.values)))
         return ActivationMatch(at, names, self.values.to(device))
 
-    def _unit_name(self, unit: int) -> str:
+    def _unit_name(self, unit: int, names: ClassNames) -> str:
         if self.layer is not None:
             return f"channel {unit} of {self.layer}"
-        return self.classes.get(unit, f"class {unit}")
+        return names.get(unit, f"class {unit}")
 
 
 def inversion_target(
@@ -114,7 +117,7 @@ def inversion_target(
     *,
     layer: str | None,
     unit: int | str | Iterable[int | str] | None,
-    classes: ClassNames,
+    classes: object,
     component: int | Iterable[int] | None,
     sign: int,
     output: str | int | None,
@@ -122,6 +125,7 @@ def inversion_target(
 ) -> InversionTarget:
     """Return what to reconstruct."""
     Target(layer, None, output)  # says what is wrong with them
+    names = class_names(classes)
     basis = _basis_of(target)
     if basis is None and component is not None:
         raise PFVTypeError(
@@ -132,8 +136,13 @@ def inversion_target(
         raise PFVTypeError(
             f"unit={unit!r:.60} with target={target!r:.60}: give one of the two. {_NOTHING}."
         )
+    if basis is None and not (is_whole(sign) and sign == 1):
+        raise PFVTypeError(
+            f"sign={sign!r:.60} without a component: it says whether more or less of one. Give a "
+            "Frame or a PrincipalBasis as the target, or leave sign out."
+        )
     if unit is not None:
-        return InversionTarget(layer, output, units=_units(unit, layer, classes), classes=classes)
+        return InversionTarget(layer, output, units=_units(unit, layer, names), classes=classes)
     if target is None:
         raise PFVTypeError(f"target=None: there is nothing to reconstruct. {_NOTHING}.")
     if basis is not None:

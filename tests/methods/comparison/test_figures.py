@@ -84,7 +84,7 @@ def test_words_have_room_whatever_their_length(scale: str, tmp_path: Path) -> No
     names = ("a$b$ <img>" * 9, "日本" * 40)
     images = dataclasses.replace(blobs(2, 24, 60), names=names)
     models = {"a network with a very long name indeed": tiny(), "b\nc": tiny(1)}
-    classes = ["a class of things with a very long name", "x" * 99, "日本" * 40] * 2
+    classes = ["a class of things with a very long name", "x" * 99, "日本" * 40, "a", "b"]
     figure = pw.figure_networks(
         models, images, "gradient_times_input", classes=classes, scale=scale
     )
@@ -92,6 +92,16 @@ def test_words_have_room_whatever_their_length(scale: str, tmp_path: Path) -> No
     figure.savefig(tmp_path / "one.png")
     single = pw.figure_methods(tiny(), images.subset([0]), ["saliency"], scale=scale)
     assert_words_have_room(single)
+
+
+def test_names_of_another_output_are_refused_at_once() -> None:
+    models = {"one": tiny(), "other": nn.Sequential(*tiny()[:-1], nn.Linear(8, 2)).eval()}
+    with pytest.raises(
+        PFVValueError, match=r"'imagenet' has 1000 names.* 5 units.*classes=\{'one'"
+    ):
+        pw.figure_networks(models, blobs(1), classes="imagenet")
+    with pytest.raises(PFVValueError, match="unit 3 has a name, and the network's output 2 units"):
+        pw.explore_methods(models, blobs(1), classes={3: "cat"})
 
 
 def dead(channels: int = 3) -> nn.Sequential:

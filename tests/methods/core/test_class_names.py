@@ -12,8 +12,9 @@ import torch
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.class_names import (
     class_names,
-    class_names_by_network,
+    classes_by_network,
     names_of,
+    names_that_fit,
     unit_named,
 )
 
@@ -81,18 +82,23 @@ def test_names_that_do_not_fit_the_output_are_refused(classes: object, words: st
 
 
 def test_each_network_may_have_names_of_its_own() -> None:
-    both = {"a": {0: "cat"}, "b": {0: "dog"}}
-    assert class_names_by_network({"a": ["cat"], "b": {"0": "dog"}}, ["a", "b"]) == both
-    assert class_names_by_network({"a": np.array(["cat"])}, ["a", "b"]) == {
-        "a": {0: "cat"},
-        "b": {},
-    }
-    assert class_names_by_network(["cat"], ["a", "b"]) == {"a": {0: "cat"}, "b": {0: "cat"}}
-    assert class_names_by_network({"cat": 0}, ["a"]) == {"a": {0: "cat"}}
-    assert class_names_by_network({"0": ["n02", "cat"]}, ["a"]) == {"a": {0: "cat"}}
-    assert class_names_by_network({"a": "imagenet"}, ["a"])["a"][14] == "indigo bunting"
+    both = {"a": ["cat"], "b": {"0": "dog"}}
+    assert classes_by_network(both, ["a", "b"]) == both
+    array = np.array(["cat"])
+    assert classes_by_network({"a": array}, ["a", "b"]) == {"a": array, "b": None}
+    for for_all in (["cat"], {"cat": 0}, {"0": ["n02", "cat"]}, "imagenet", None):
+        assert classes_by_network(for_all, ["a", "b"]) == {"a": for_all, "b": for_all}
+    assert classes_by_network({"a": "imagenet"}, ["a"]) == {"a": "imagenet"}
     with pytest.raises(PFVValueError, match="'aa' is neither a unit nor the name of a network"):
-        class_names_by_network({"aa": ["cat"]}, ["a", "b"])
+        classes_by_network({"aa": ["cat"]}, ["a", "b"])
+
+
+def test_names_are_those_of_the_output_that_they_fit() -> None:
+    assert (
+        names_that_fit(["a", "b"], [3, 2, 5]) == names_that_fit(["a", "b"], [0]) == {0: "a", 1: "b"}
+    )
+    with pytest.raises(PFVValueError, match="the list has 1 name, and the network's output 5"):
+        names_that_fit(["a"], [3, 2, 5])
 
 
 def test_a_unit_is_known_by_its_name() -> None:

@@ -378,6 +378,11 @@ def test_components_that_are_not_there_are_named() -> None:
     frame = pw.PFV(model, blobs(3)).render(layer="5", components=2)
     with pytest.raises(PFVValueError, match=r"component=2: this basis has 2"):
         pw.reconstruct(model, frame, component=2)
+    for sign in (-1, "less"):
+        with pytest.raises(PFVTypeError, match=f"sign={sign!r} without a component"):
+            pw.reconstruct(model, unit=1, sign=sign)
+    with pytest.raises(PFVValueError, match="1000 names, and the network's output"):
+        pw.reconstruct(model, unit="tench", classes="imagenet", **SMALL)
     with pytest.raises(PFVValueError, match=r"sign=0: choose 1"):
         pw.reconstruct(model, frame, component=0, sign=0)
     for source, kind in ((frame, "frame"), (frame.basis, "basis")):
