@@ -16,6 +16,8 @@ import numpy.typing as npt
 Arrays = dict[str, npt.NDArray[Any]]
 
 _DIGEST = "digest"
+# also of a part that is encrypted, or compressed in an unknown way
+_OF_ZIP = (zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
 
 class FileContentError(ValueError):
@@ -63,7 +65,7 @@ def read_arrays(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
+    except (OSError, KeyError, ValueError, EOFError, TypeError, *_OF_ZIP) as error:
         # numpy's own words would advise to unpickle
         raise FileContentError("it is damaged") from error
 

@@ -24,7 +24,7 @@ from pfv_widgets.engine.pca.data_set_summary import DataSet
 from pfv_widgets.engine.pca.eigensolvers import eigenvectors, orthonormal_rows
 from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.progress import OnProgress, silent
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.validation import path_of
 
 # Two unit vectors with a cosine above this have no other partner that near.
@@ -102,6 +102,17 @@ class PrincipalBasis:
     data: DataSet | None = None
     mean_square: float = math.nan
     cosines: tuple[tuple[Tensor, Numbers], ...] = ()
+
+    def __post_init__(self) -> None:
+        arrays = {name: getattr(self, name) for name in _FIELDS[:3]}
+        for name, value in arrays.items():
+            if not isinstance(value, Tensor):
+                raise PFVTypeError(f"{name}={value!r:.60}: expected a tensor of a basis.")
+        expected = (self.variances.numel(), self.mean.numel())
+        flat = self.mean.ndim == self.variances.ndim == 1
+        if not flat or tuple(self.components.shape) != expected:
+            shapes = ", ".join(f"{name} {tuple(one.shape)}" for name, one in arrays.items())
+            raise PFVValueError(f"arrays that do not fit together: {shapes}")
 
     def __repr__(self) -> str:
         (number, channels), share = self.components.shape, self.explained_variance_ratio.sum()
@@ -294,15 +305,13 @@ class PrincipalBasis:
         if texts:
             raise FileContentError(f"{texts[0]} holds no numbers")
         mean, components, variances = (torch.from_numpy(arrays[name]) for name in _FIELDS[:3])
-        basis = cls(
-            mean,
-            components,
-            variances,
-            _number(arrays["total_variance"], "total_variance"),
-            _number(arrays["count"], "count"),
-            str(arrays["layer"]),
-            _number(arrays.get("noise", np.zeros(())), "noise", least=0.0),
-        )
+        total = _number(arrays["total_variance"], "total_variance")
+        count, layer = _number(arrays["count"], "count"), str(arrays["layer"])
+        noise = _number(arrays.get("noise", np.zeros(())), "noise", least=0.0)
+        try:
+            basis = cls(mean, components, variances, total, count, layer, noise)
+        except PFVValueError as error:
+            raise FileContentError(str(error)) from error
         _check_arrays(basis)
         if version:  # files from before versions were counted have no digest
             check_digest(arrays)
@@ -321,11 +330,8 @@ def _number(value: np.ndarray, name: str, least: float | None = None) -> float:
 def _check_arrays(basis: PrincipalBasis) -> None:
     """Raise unless the arrays of a file fit together as a basis."""
     arrays = {"mean": basis.mean, "components": basis.components, "variances": basis.variances}
-    shape = (basis.variances.numel(), basis.mean.numel())
-    flat = basis.mean.ndim == basis.variances.ndim == 1
-    if not flat or 0 in shape or tuple(basis.components.shape) != shape:
-        shapes = ", ".join(f"{name} {tuple(one.shape)}" for name, one in arrays.items())
-        raise FileContentError(f"its arrays do not fit together: {shapes}")
+    if not basis.components.numel():
+        raise FileContentError("it has no components")
     for name, one in arrays.items():
         if not one.is_floating_point() or not bool(torch.isfinite(one).all()):
             raise FileContentError(f"{name} holds numbers that are not finite, or no floats")

@@ -127,6 +127,8 @@ def source_of(basis: object) -> BasisSource:
     if basis is None:
         return FittedBasis()
     if isinstance(basis, PrincipalBasis):
+        if not all(bool(one.isfinite().all()) for one in (basis.mean, basis.components)):
+            raise PFVValueError("basis: it holds NaN or infinite values. Fit it anew.")
         return FixedBasis(basis)
     if all(hasattr(basis, name) for name in ("description", "layer", "basis")):
         return basis  # type: ignore[return-value] # it has what the protocol asks for

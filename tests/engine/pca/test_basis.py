@@ -235,6 +235,21 @@ def test_file_with_arrays_of_wrong_shapes_or_types_is_refused(maps: Tensor, tmp_
             PrincipalBasis.load(path)
 
 
+@pytest.mark.parametrize(("offset", "content"), [(8, b"\x01"), (10, b"\x63"), (6, b"\x63")])
+def test_file_whose_parts_cannot_be_unpacked_is_refused(
+    maps: Tensor, tmp_path: Path, offset: int, content: bytes
+) -> None:
+    """Flags or the method of compression, in the directory of the archive."""
+    path = tmp_path / "basis.npz"
+    basis_of(maps).save(path)
+    whole = bytearray(path.read_bytes())
+    entry = whole.index(b"PK\x01\x02")
+    whole[entry + offset : entry + offset + 1] = content
+    path.write_bytes(whole)
+    with pytest.raises(PFVValueError, match="holds no basis: it is damaged"):
+        PrincipalBasis.load(path)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [

@@ -75,7 +75,13 @@ def test_layer_with_another_number_of_channels_than_the_basis_is_refused() -> No
     [
         ({}, {"components": 5}, "components=5: the basis given has 4"),
         ({"layer": "nowhere"}, None, "basis is of another network.*'nowhere' is not in this netw"),
-        ({"layer": "", "mean": torch.zeros(3)}, {}, "basis has 3 channels and layer .* has 8"),
+        (
+            {"layer": "", "mean": torch.zeros(3), "components": torch.eye(4, 3)},
+            {},
+            "basis has 3 channels and layer .* has 8",
+        ),
+        ({"mean": torch.full((8,), float("nan"))}, None, "basis: it holds NaN or infinite values"),
+        ({"mean": torch.zeros(3)}, None, r"do not fit together: mean \(3,\), components \(4, 8\)"),
     ],
 )
 def test_basis_that_does_not_fit_is_refused_by_name(
