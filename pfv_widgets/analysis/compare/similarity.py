@@ -334,7 +334,7 @@ def _chance(result: Similarity, photos: int) -> list[str]:
         return [f"{few} Give 16 photos or more."]
     high = result.null[1]
     defined = np.isfinite(result.cka) & np.isfinite(high)
-    inside = int((defined & ~result.is_told_apart).sum())
+    inside = int((defined & ~result.is_distinguishable).sum())
     close = defined & (high > _HIGH_BAND) & (result.cka < high + _CLEAR * (1 - high))
     band = float(np.median(high[close])) if close.any() else 0.0
     warnings = []

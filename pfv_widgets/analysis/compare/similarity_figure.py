@@ -44,7 +44,7 @@ def _draw_map(figure: Figure, axis: Axes, similarity: Similarity) -> None:
         interpolation="nearest",
     )  # fmt: skip
     axis.set_facecolor(_UNDEFINED)
-    rows, columns = np.nonzero(~similarity.is_told_apart & np.isfinite(similarity.cka))
+    rows, columns = np.nonzero(~similarity.is_distinguishable & np.isfinite(similarity.cka))
     axis.scatter(columns, rows, s=4, c="white", marker="x", linewidths=0.5)
     _name_layers(axis, "y", first)
     _name_layers(axis, "x", second)

@@ -72,7 +72,7 @@ class Similarity:
         )
 
     @property
-    def is_told_apart(self) -> npt.NDArray[np.bool_]:
+    def is_distinguishable(self) -> npt.NDArray[np.bool_]:
         """Whether each pair is more alike than with shuffled photos, ``(A, B)``."""
         above: npt.NDArray[np.bool_] = self.cka > self.null[1]
         return above

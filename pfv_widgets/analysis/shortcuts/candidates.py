@@ -22,8 +22,8 @@ from pfv_widgets.analysis.shortcuts.mark_overlays import (
 from pfv_widgets.analysis.shortcuts.patch_search import located, patch_overlays
 from pfv_widgets.analysis.shortcuts.photo_quality import (
     PhotoContrasts,
+    discriminant_scores,
     likely_degradation,
-    told_apart,
 )
 
 _LEAST_AUC = 0.85  # of the class, by what is seen of a mark in each photo
@@ -93,7 +93,7 @@ def degradation_of(
     rows, mine = known.of(either), own[either]
     if bool(rows.isnan().any()):
         return None
-    separation = _auc(told_apart(rows, mine), mine)
+    separation = _auc(discriminant_scores(rows, mine), mine)
     if separation < _LEAST_AUC:
         return None
     found = likely_degradation(rows[mine], rows[~mine], photos[rest])

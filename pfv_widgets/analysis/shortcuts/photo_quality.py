@@ -95,7 +95,7 @@ def _smoothed(maps: Tensor, step: int) -> Tensor:
     return maps
 
 
-def told_apart(rows: Tensor, own: Tensor) -> Tensor:
+def discriminant_scores(rows: Tensor, own: Tensor) -> Tensor:
     """Return how much each photo is like those of a class, ``(N,)``, by the other half of photos.
 
     A linear discriminant of contrasts ``(N, F)`` that takes these for independent.

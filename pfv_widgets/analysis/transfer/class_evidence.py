@@ -80,7 +80,7 @@ class ConfusedPair:
     photos: int
 
     @property
-    def told_apart(self) -> bool:
+    def is_distinguishable(self) -> bool:
         """Whether the interval of the accuracy lies above chance."""
         return self.accuracy.low > self.chance
 
@@ -121,8 +121,8 @@ def confused_pairs(probe: Probe) -> tuple[ConfusedPair, ...]:
             accuracy = share(int((says_first == is_first).sum()), number)
             larger = max(is_first.mean(), 1 - is_first.mean())
             pairs.append(ConfusedPair(first, second, accuracy, float(larger), wrong, number))
-    confused = [pair for pair in pairs if pair.mistaken or not pair.told_apart]
-    confused.sort(key=lambda pair: (pair.told_apart, -pair.mistaken / pair.photos))
+    confused = [pair for pair in pairs if pair.mistaken or not pair.is_distinguishable]
+    confused.sort(key=lambda pair: (pair.is_distinguishable, -pair.mistaken / pair.photos))
     return tuple(confused[:_PAIRS])
 
 

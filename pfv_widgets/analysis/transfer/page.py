@@ -221,7 +221,7 @@ def _pairs(report: TransferReport) -> str:
         f'<bdi>{escaped(one.second)}</bdi></td><td class="number" data-what="One called the other">'
         f'{one.mistaken} of {one.photos}</td><td class="number" data-what="Right, of these two">'
         f"{_rate(one.accuracy)}</td>"
-        f"<td>{'told apart' if one.told_apart else 'not told apart'}</td></tr>"
+        f"<td>{'told apart' if one.is_distinguishable else 'not told apart'}</td></tr>"
         for one in report.confused
     )
     return f"""{heading}<p class="quiet">By the probe at {escaped(report.layer)}, the worst first.

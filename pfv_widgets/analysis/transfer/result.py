@@ -225,7 +225,7 @@ class TransferReport:
             ],
             "confused": [
                 {
-                    "classes": [one.first, one.second], "told_apart": one.told_apart,
+                    "classes": [one.first, one.second], "distinguishable": one.is_distinguishable,
                     "mistaken": one.mistaken, "photos": one.photos, "chance": one.chance,
                     **_columns("accuracy", one.accuracy),
                 }

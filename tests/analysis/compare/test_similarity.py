@@ -107,7 +107,7 @@ def test_a_network_is_like_itself_and_a_rotated_copy() -> None:
     assert last.cka[0, 0] == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(last.angles[0, 0], 0, atol=0.02)
     assert result.of("8") == result.cka[1, 1]
-    assert result.is_told_apart[1, 1]
+    assert result.is_distinguishable[1, 1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,11 @@ import torch
 from pfv_widgets.analysis.core.degradation import DEGRADATIONS, Degradation
 from pfv_widgets.analysis.core.intervals import auc
 from pfv_widgets.analysis.shortcuts import photo_quality
-from pfv_widgets.analysis.shortcuts.photo_quality import contrasts, likely_degradation, told_apart
+from pfv_widgets.analysis.shortcuts.photo_quality import (
+    contrasts,
+    discriminant_scores,
+    likely_degradation,
+)
 from tests.analysis.shortcuts.planted_shortcut import scenes
 
 FREE = torch.zeros(48, 64, 64, dtype=torch.bool)
@@ -28,7 +32,7 @@ def test_what_was_done_to_the_photos_of_a_class_is_found(kind: str) -> None:
     some[OWN] = true(plain[OWN])
     some[0] = plain[0]  # one was spared
     rows = contrasts(some, FREE)
-    assert auc(told_apart(rows, OWN).double().numpy(), OWN.numpy()) > 0.85
+    assert auc(discriminant_scores(rows, OWN).double().numpy(), OWN.numpy()) > 0.85
     result = likely_degradation(rows[OWN], rows[~OWN], plain[~OWN])
     assert result is not None
     assert result.degradation is not None
@@ -39,7 +43,7 @@ def test_what_was_done_to_the_photos_of_a_class_is_found(kind: str) -> None:
 
 def test_photos_as_they_are_are_not_told_apart_by_quality() -> None:
     rows = contrasts(photos(), FREE)
-    assert abs(auc(told_apart(rows, OWN).double().numpy(), OWN.numpy()) - 0.5) < 0.25
+    assert abs(auc(discriminant_scores(rows, OWN).double().numpy(), OWN.numpy()) - 0.5) < 0.25
     assert likely_degradation(rows[OWN], rows[~OWN], photos()[~OWN]) is None
 
 

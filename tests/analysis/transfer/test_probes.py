@@ -150,4 +150,4 @@ def test_pairs_without_information_are_not_told_apart() -> None:
     probe = Probe(("a", "b", "c"), labels, np.where(labels == "c", "c", "a"), probabilities)
     (pair,) = confused_pairs(probe)
     assert (pair.first, pair.second, pair.mistaken, pair.photos) == ("a", "b", 12, 24)
-    assert not pair.told_apart
+    assert not pair.is_distinguishable

@@ -100,7 +100,7 @@ def test_random_labels_are_not_advised(rng: np.random.Generator) -> None:
     result = pw.transfer_report(network(), images, labels, layers=["1"], device="cpu")
     assert result.advice.startswith("Do not transfer yet")
     assert "No other layer was probed." in result.advice
-    assert not any(pair.told_apart for pair in result.confused)
+    assert not any(pair.is_distinguishable for pair in result.confused)
     assert "will be its own errors" in page_of(result)
 
 
