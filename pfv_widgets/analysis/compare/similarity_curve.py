@@ -66,12 +66,12 @@ def view_of(
     with own_modes(), pfv.store.lock:
         frame = pfv.render(settings, size=size, on_progress=on_progress)
         key = pfv.store.key_of(frame.layer)
-        maps = features_of(pfv, frame.layer)
+        maps = maps_on_common_grid(pfv, frame.layer)
         factors = list(pfv.store.factors(key, settings.weighting, size, None))
     return LayerView(maps, frame.scores, frame.basis, factors, frame.settings, frame.weights, size)
 
 
-def features_of(pfv: PFV, layer: str) -> Tensor:
+def maps_on_common_grid(pfv: PFV, layer: str) -> Tensor:
     """Return the maps of a layer on the common grid, ``(N, C, g, g)``; NaN in broken photos."""
     with own_modes(), pfv.store.lock:
         features = pfv.store.captured(pfv.store.key_of(layer))[0]

@@ -9,7 +9,7 @@ from pfv_widgets.analysis.compare.similarity import similarity, similarity_of_ma
 from pfv_widgets.analysis.compare.similarity_curve import (
     LayerView,
     compare_views,
-    features_of,
+    maps_on_common_grid,
     view_of,
 )
 from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint
@@ -61,8 +61,8 @@ class NetworkSimilarities:
         first, second = self._links.names(settings)
         layer, other = self._links.layers(settings)
         maps = (
-            {layer: features_of(self._networks.pfv(first), layer)},
-            {other: features_of(self._networks.pfv(second), other)},
+            {layer: maps_on_common_grid(self._networks.pfv(first), layer)},
+            {other: maps_on_common_grid(self._networks.pfv(second), other)},
         )
         found = similarity_of_maps((first, second), maps, self._networks.images.names)
         pairs[first, second, layer, other] = found
