@@ -157,14 +157,14 @@ def in_words(instance: object, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def suggestion(value: str, choices: Iterable[str]) -> str:
+def suggestion(value: object, choices: Iterable[str]) -> str:
     """Return «Did you mean 'a'? Choose one of 'a', 'b'.» for an unknown name.
 
     >>> suggestion("flatt", ["flat", "none"])
     "Did you mean 'flat'? Choose one of 'flat', 'none'."
     """
     names = list(choices)
-    near = difflib.get_close_matches(value, names, n=3, cutoff=0.7)
+    near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.7)
     hint = f"Did you mean {listed(near, ' or ')}? " if near else ""
     return f"{hint}Choose one of {listed(names)}."
 

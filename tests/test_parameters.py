@@ -109,6 +109,7 @@ def test_suggestion_gives_the_nearest_names_first_and_all_of_them() -> None:
     text = suggestion("flatt", ["none", "flat", "gradual"])
     assert text == "Did you mean 'flat'? Choose one of 'none', 'flat', 'gradual'."
     assert suggestion("xyz", ["flat"]) == "Choose one of 'flat'."
+    assert suggestion(3, ["flat"]) == "Choose one of 'flat'."
 
 
 def test_long_list_is_cut_and_its_length_told() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pfv_widgets.analysis.compare.alignment import align, linear_cka
 from pfv_widgets.analysis.compare.common_grid import grid_side, on_grid
@@ -32,7 +31,7 @@ from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVError, PFVValueError
 from pfv_widgets.parameters import suggestion
-from pfv_widgets.validation import function_or_none, whole_number
+from pfv_widgets.validation import function_or_none, text_or_none, whole_number
 
 _LONGEST = 96  # pixels of the heatmaps that are compared
 
@@ -130,9 +129,12 @@ def similarity_curve(
     ----------
     models
         Two or more networks by name or in a list, such as :func:`randomised` and
-        :func:`checkpoints` return; each is visited once, in order.
+        :func:`checkpoints` return; each is visited once, in order. Each may be a pair of the
+        network and its images or transform, as for :func:`similarity`.
     images
-        An :class:`ImageBatch`, or whatever :func:`load_images` takes.
+        An :class:`ImageBatch`, or whatever :func:`load_images` takes. Where networks declare
+        different normalisations, each is given the images in its own. A network that is made when
+        it is visited is compared in this with the fixed one alone.
     settings
         Of the pictures that are compared (None: the defaults), ``changes`` merged into them:
         ``layer`` is that of all networks. Without one it is the fixed one's default, or that of a
@@ -161,20 +163,26 @@ def similarity_curve(
     settings = settings_of(settings, changes)
     report = function_or_none("on_progress", on_progress, "a function of a Progress") or silent
     networks = _in_order(models)
+    fixed = text_or_none("fixed", fixed, "the name of a network")
     start = next(iter(networks)) if fixed is None else fixed
     if start not in networks:
         raise PFVValueError(f"fixed={start!r}: no such network. {suggestion(start, networks)}")
     batch = batch_of(images)
     visit = _Visit(networks, batch, device, whole_number("chunk_size", chunk_size, 1))
-    with visit.view(start, start, settings) as view:
-        reference = view
+    images_of_fixed = visit.batches(start)[start]
+    reference = visit.view(start, images_of_fixed, settings)
+    references = {images_of_fixed.normalisation: reference}
     used = replace(settings, layer=reference.settings.layer)
     points = []
     for done, name in enumerate(networks):
         report(Progress("Comparing networks", done, len(networks), "networks"))
         try:
-            with visit.view(name, start, used, named=settings.layer is not None) as view:
-                points.append(compare_views(name, reference, view))
+            batches = visit.batches(start, name)
+            by = batches[start].normalisation
+            if by not in references:
+                references[by] = visit.view(start, batches[start], used)
+            view = visit.view(name, batches[name], used, named=settings.layer is not None)
+            points.append(compare_views(name, references[by], view))
         except PFVError as error:
             points.append(CurvePoint(name, note=str(error)))
     return SimilarityCurve(start, used.layer or "", tuple(points), len(batch))
@@ -182,37 +190,47 @@ def similarity_curve(
 
 @dataclass(frozen=True, eq=False)
 class _Visit:
-    """The networks of a sequence and the photos, each opened for as long as it is compared."""
+    """The networks of a sequence and the photos, each opened for as long as it is looked at."""
 
-    networks: Mapping[str, nn.Module]
+    networks: NamedModels | LazyNetworks
     images: ImageBatch
     device: str | torch.device
     chunk_size: int
 
-    @contextmanager
+    def batches(self, *names: str) -> dict[str, ImageBatch]:
+        """Return the photos for some networks: see :func:`images_by_network`.
+
+        Of networks that are made when they are visited, only these declare a normalisation.
+        """
+        if isinstance(self.networks, LazyNetworks):
+            pair: NamedModels = {name: (self.networks[name], None) for name in names}
+            return images_by_network(pair, self.images)
+        return self._batches
+
+    @cached_property
+    def _batches(self) -> dict[str, ImageBatch]:
+        assert not isinstance(self.networks, LazyNetworks)
+        return images_by_network(self.networks, self.images)
+
     def view(
-        self, name: str, start: str, settings: Settings, *, named: bool = True
-    ) -> Iterator[LayerView]:
-        """Yield what a network shows; without a layer by name it may take its own default."""
-        model = self.networks[name]
-        pair: NamedModels = {one: (self.networks[one], None) for one in {start, name}}
-        images = images_by_network(pair, self.images)[name]
+        self, name: str, images: ImageBatch, settings: Settings, *, named: bool = True
+    ) -> LayerView:
+        """Return what a network shows; without a layer by name it may take its own default."""
+        entry = self.networks[name]
+        model = entry[0] if isinstance(entry, tuple) else entry
         images = images_that_fit(name, model, images, self.device)
         pfv = PFV(model, images, self.device, chunk_size=self.chunk_size)
         try:
             if not named and all(one.name != settings.layer for one in pfv.layers):
                 settings = replace(settings, layer=None)
-            yield view_of(pfv, settings)
+            return view_of(pfv, settings)
         finally:
             pfv.close()
 
 
-def _in_order(models: object) -> Mapping[str, nn.Module]:
+def _in_order(models: object) -> NamedModels | LazyNetworks:
     """Return networks by name; a sequence that makes its networks late stays what it is."""
-    if isinstance(models, LazyNetworks):
-        networks: Mapping[str, nn.Module] = models
-    else:
-        networks = {name: model for name, (model, _) in named_models(models).items()}
+    networks = models if isinstance(models, LazyNetworks) else named_models(models)
     if len(networks) < 2:
         raise PFVValueError(f"models has {len(networks)} network: give two or more, by name.")
     return networks

@@ -114,8 +114,8 @@ class Similarity:
 
 
 def _index(layer: str, layers: tuple[str, ...], network: str) -> int:
-    if layer not in layers:
+    if not isinstance(layer, str) or layer not in layers:
         raise PFVValueError(
-            f"layer={layer!r} of {network!r} was not compared. {suggestion(layer, layers)}"
+            f"layer={layer!r:.80} of {network!r} was not compared. {suggestion(layer, layers)}"
         )
     return layers.index(layer)

@@ -263,3 +263,5 @@ def test_the_figure_names_what_it_shows() -> None:
     assert len(alone.figure().axes) == 2
     with pytest.raises(PFVValueError, match="layer='1' of 'one' was not compared"):
         result.of("1")
+    with pytest.raises(PFVValueError, match="layer=3 of 'one' was not compared"):
+        result.of(3)

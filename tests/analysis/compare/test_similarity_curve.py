@@ -9,13 +9,15 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from torch import nn
+from torchvision.transforms import Compose, Normalize, ToTensor
 
 import pfv_widgets as pw
 from pfv_widgets.analysis.compare.alignment import align
 from pfv_widgets.analysis.compare.heatmap_agreement import rank_correlation
 from pfv_widgets.analysis.compare.similarity_curve_figure import draw_lines_on
+from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.engine.progress import Cancelled, Progress
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVTypeError, PFVValueError
 from tests.figure_layout import laid_out
 from tests.networks import blobs, tiny
 
@@ -84,6 +86,47 @@ def test_networks_that_cannot_be_compared_have_a_note_and_the_others_live() -> N
     assert "a gap: undefined" in words
 
 
+def declaring(seed: int, mean: float | None) -> nn.Sequential:
+    """A network that declares a normalisation; None: it declares none."""
+    network = tiny(seed)
+    if mean is not None:
+        network.pretrained_cfg = {"mean": (mean,) * 3, "std": (0.125,) * 3}
+    return network
+
+
+def test_networks_are_compared_in_their_own_normalisations_whichever_is_fixed() -> None:
+    models, images = {"a": declaring(0, 0.0), "b": declaring(1, None)}, blobs(6)
+    expected = pw.similarity(models, images, ["8"], device="cpu").cka[0, 0]
+    late = LazyNetworks(("a", "b"), models.__getitem__)
+    for networks, fixed in itertools.product((models, late), models):
+        curve = pw.similarity_curve(networks, images, layer="8", fixed=fixed, device="cpu")
+        ours = dict(zip(curve.names, curve.cka, strict=True))
+        assert ours.pop(fixed) == pytest.approx(1, abs=1e-6)
+        assert list(ours.values()) == [pytest.approx(expected, abs=1e-5)]
+
+
+def test_all_networks_decide_on_the_normalisation_of_each() -> None:
+    images, last = blobs(6), declaring(2, None)
+    alike = {"a": declaring(0, 0.0), "b": declaring(1, 0.0)}
+    as_they_came = pw.similarity_curve(alike, images, layer="8", device="cpu").cka[1]
+    among_others = pw.similarity_curve(alike | {"c": last}, images, layer="8", device="cpu").cka[1]
+    plain = {"a": tiny(0), "b": tiny(1)}
+    assert as_they_came == pw.similarity_curve(plain, images, layer="8", device="cpu").cka[1]
+    assert abs(among_others - as_they_came) > 1e-3
+
+
+def test_a_network_may_have_images_or_a_transform_of_its_own() -> None:
+    first, second, images, other = tiny(0), tiny(1), blobs(6), blobs(6, seed=5)
+    own = Compose([ToTensor(), Normalize((0.0,) * 3, (0.125,) * 3)])
+    for second_with in ((second, other), (second, own), (second, None)):
+        models = {"a": first, "b": second_with}
+        curve = pw.similarity_curve(models, images, layer="8", device="cpu")
+        expected = pw.similarity(models, images, ["8"], device="cpu")
+        assert curve.cka[1] == pytest.approx(expected.cka[0, 0], abs=1e-5)
+    with pytest.raises(PFVValueError, match=r"models\['b'\]: its own images"):
+        pw.similarity_curve({"a": first, "b": (second, blobs(3))}, images)
+
+
 def test_long_names_below_the_curves_do_not_touch() -> None:
     names = [f"down to stage{index}.block{index}" for index in range(4)]
     figure = Figure((4, 3))
@@ -100,6 +143,9 @@ def test_one_network_an_unknown_name_and_a_stop() -> None:
         pw.similarity_curve([model], images)
     with pytest.raises(PFVValueError, match="fixed='c': no such network"):
         pw.similarity_curve({"a": model, "b": model}, images, fixed="c")
+    for fixed in (0, []):
+        with pytest.raises(PFVTypeError, match="fixed=.*: expected the name of a network, or None"):
+            pw.similarity_curve([model, model], images, fixed=fixed)
 
     def stop(progress: Progress) -> None:
         assert progress.unit == "networks"
