@@ -69,7 +69,7 @@ def similarity(
     layers
         Names of layers of both, or ``{network: names}``; None: all that have maps.
     components
-        Of each layer, for the principal angles.
+        Of each layer, for the principal angles: at most as many as two of the layers have.
     grid
         Positions of a photo, on each side; None: at most 7, and at most 600 of all photos.
     shuffles
@@ -112,6 +112,7 @@ def similarity(
     networks = compared_networks(named, batch, device)
     lists = [chosen_layers(one, layers) for one in networks]
     cells = _cells(grid, len(batch), lists, whole_number("memory", memory))
+    _check_components(options.components, lists, len(batch) * cells**2)
     maps = [
         pooled_maps(one, own, cells, chunk_size, options.report)
         for one, own in zip(networks, lists, strict=True)
@@ -179,6 +180,13 @@ def _two_networks(models: object) -> NamedModels:
             "similarity_curve."
         )
     return named_models(models)
+
+
+def _check_components(components: int, lists: Sequence[Sequence[Layer]], samples: int) -> None:
+    """Refuse more components than any two layers have; the default always passes."""
+    most = min(samples, *(max(layer.shape[0] for layer in layers) for layers in lists))
+    legal = f"a whole number from 1 to {most}, the most that two of these layers have"
+    whole_number("components", components, 1, max(most, _Options.components), legal)
 
 
 def _cells(grid: int | None, photos: int, lists: Sequence[Sequence[Layer]], memory: int) -> int:

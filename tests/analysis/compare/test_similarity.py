@@ -245,6 +245,16 @@ def test_what_cannot_be_compared_is_named() -> None:
         pw.similarity({"a": model, "flat": nn.Flatten()}, images)
 
 
+def test_more_components_than_two_layers_have_are_refused() -> None:
+    models, images = {"a": tiny(), "b": tiny(channels=6)}, blobs(4)
+    assert pw.similarity(models, images, ["8"], components=6).angles.shape == (1, 1, 6)
+    for components in (7, 10**7):
+        with pytest.raises(PFVValueError, match=f"components={components}: .* from 1 to 6, the mo"):
+            pw.similarity(models, images, ["8"], components=components)
+    narrow = nn.Sequential(nn.Conv2d(3, 2, 3))
+    assert np.isnan(pw.similarity([narrow, narrow], images).angles[0, 0, 2])  # as the default has
+
+
 def test_less_memory_takes_a_coarser_grid() -> None:
     model, images = tiny(), blobs(8)
     assert pw.similarity([model, model], images, LAYERS).grid == (7, 7)
