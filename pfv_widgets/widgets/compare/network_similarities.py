@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+
+from torch import nn
 
 from pfv_widgets.analysis.compare.similarity import similarity, similarity_of_maps
 from pfv_widgets.analysis.compare.similarity_curve import (
@@ -14,6 +16,8 @@ from pfv_widgets.analysis.compare.similarity_curve import (
 )
 from pfv_widgets.analysis.compare.similarity_curve_result import CurvePoint
 from pfv_widgets.analysis.compare.similarity_result import Similarity
+from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.network.named_models import in_normalisation
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVError
@@ -21,7 +25,8 @@ from pfv_widgets.widgets.compare.links import Links
 from pfv_widgets.widgets.compare.networks import Networks
 from pfv_widgets.widgets.compare.settings import CompareSettings, picture_values
 
-_Key = tuple[str, str, str, str, Settings]  # both networks, both layers, and the settings
+_Side = tuple[str, str, Hashable]  # a network, its layer, and the state of the network
+_Key = tuple[_Side, _Side, Settings]
 
 
 class NetworkSimilarities:
@@ -31,41 +36,42 @@ class NetworkSimilarities:
 
     def __init__(self, networks: Networks) -> None:
         self._links, self._networks = Links(networks), networks
-        self._maps: dict[tuple[str, str], Similarity] = {}
-        self._pairs: dict[tuple[str, str, str, str], Similarity] = {}
+        self._maps: dict[tuple[_Side, ...], Similarity] = {}
+        self._pairs: dict[tuple[_Side, ...], Similarity] = {}
         self._points: dict[_Key, CurvePoint] = {}
 
     def map(self, settings: CompareSettings) -> Similarity | None:
         """Return the similarity of all layers of the two networks, where it is known."""
-        return self._maps.get(self._links.names(settings))
+        return self._maps.get(tuple(map(self._side, self._links.names(settings))))
 
     def compute_map(self, settings: CompareSettings, report: OnProgress) -> Similarity:
         """Compare all layers of the two networks, in one pass over both."""
         maps = self._maps  # those of after a change take no result of before it
         first, second = self._links.names(settings)
+        self._links.layers(settings)  # opens both, which decides how their photos are normalised
+        key = self._side(first), self._side(second)
         other = second if second != first else f"{second} (again)"
-        models = {first: self._networks.model(first), other: self._networks.model(second)}
+        models = {first: self._with_photos(first), other: self._with_photos(second)}
         found = similarity(
             models, self._networks.images, device=self._networks.device, on_progress=report
         )
-        maps[first, second] = found
+        maps[key] = found
         return found
 
     def pair(self, settings: CompareSettings) -> Similarity | None:
         """Return the similarity of the two layers on show, where it is known."""
-        return self._pairs.get((*self._links.names(settings), *self._links.layers(settings)))
+        return self._pairs.get(self._sides(settings))
 
     def compute_pair(self, settings: CompareSettings) -> Similarity:
         """Compare the two layers on show, from the features that are cached."""
         pairs = self._pairs
-        first, second = self._links.names(settings)
-        layer, other = self._links.layers(settings)
+        (first, layer, _), (second, other, _) = key = self._sides(settings)
         maps = (
             {layer: maps_on_common_grid(self._networks.pfv(first), layer)},
             {other: maps_on_common_grid(self._networks.pfv(second), other)},
         )
         found = similarity_of_maps((first, second), maps, self._networks.images.names)
-        pairs[first, second, layer, other] = found
+        pairs[key] = found
         return found
 
     def points(self, settings: CompareSettings) -> dict[str, CurvePoint]:
@@ -85,19 +91,20 @@ class NetworkSimilarities:
     ) -> None:
         """Compare each network with the first one; ``on_point`` is called after each."""
         fixed: LayerView | None = None
+        shown: _Side | None = None  # what it was when it was viewed
         points = self._points
         names = self._networks.names
-        first, layer = self._links.names(settings)[0], self._links.layers(settings)[0]
         for done, name in enumerate(names):
             report(Progress("Comparing networks", done, len(names), "networks"))
             try:
-                key = self._keys(settings, [name])[name]
+                first, second, plain = key = self._keys(settings, [name])[name]
                 if key in points:
                     continue
-                if fixed is None:
-                    fixed = self._view(settings, first, layer, report)
-                other = self._view(settings, name, key[3], report)
-                points[key] = compare_views(name, fixed, other)
+                if fixed is None or first != shown:
+                    fixed = self._view(plain, first, report)
+                    shown = self._side(*first[:2])
+                other = self._view(plain, second, report)
+                points[shown, self._side(*second[:2]), plain] = compare_views(name, fixed, other)
             except PFVError as error:
                 if fixed is None:
                     raise
@@ -109,17 +116,28 @@ class NetworkSimilarities:
         """Forget everything: a network has changed."""
         self._maps, self._pairs, self._points = {}, {}, {}
 
-    def _view(
-        self, settings: CompareSettings, name: str, layer: str, report: OnProgress
-    ) -> LayerView:
-        return view_of(
-            self._networks.pfv(name), replace(_plain(settings), layer=layer), on_progress=report
-        )
+    def _view(self, settings: Settings, side: _Side, report: OnProgress) -> LayerView:
+        name, layer, _ = side
+        pfv = self._networks.pfv(name)
+        return view_of(pfv, replace(settings, layer=layer), on_progress=report)
+
+    def _with_photos(self, name: str) -> tuple[nn.Module, ImageBatch]:
+        """Return a network with the photos in the normalisation in which they are on show."""
+        by = self._networks.pfv(name).images.normalisation
+        return self._networks.model(name), in_normalisation(self._networks.images, by)
+
+    def _side(self, name: str, layer: str = "") -> _Side:
+        return name, layer, self._networks.state(name)
+
+    def _sides(self, settings: CompareSettings) -> tuple[_Side, _Side]:
+        layers = self._links.layers(settings)  # opens both
+        first, second = map(self._side, self._links.names(settings), layers)
+        return first, second
 
     def _keys(self, settings: CompareSettings, names: Sequence[str]) -> dict[str, _Key]:
-        first, layer = self._links.names(settings)[0], self._links.layers(settings)[0]
         others, plain = self._links.layers_of(settings, names), _plain(settings)
-        return {name: (first, name, layer, others[name], plain) for name in names}
+        first = self._sides(settings)[0]
+        return {name: (first, self._side(name, others[name]), plain) for name in names}
 
 
 def _plain(settings: CompareSettings) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -69,6 +69,7 @@ class Networks:
         self._lock = threading.Lock()  # of what is known here, never held for long
         self._opening = threading.RLock()  # one at a time: photos depend on who was opened before
         self._open: OrderedDict[str, PFV] = OrderedDict()
+        self._opened_with: dict[str, Hashable] = {}  # the weights at that time
         self._refused: dict[str, PFVError] = {}
         self._declared: dict[str, Normalisation] = {}  # of networks that are made when visited
         self._batches = _batches(models, images)
@@ -92,8 +93,9 @@ class Networks:
     def _known(self, name: str) -> PFV | None:
         """Return a network that is open; raise why it could not be opened."""
         with self._lock:
-            if name in self._refused:
-                raise self._refused[name]
+            if (refused := self._refused.get(name)) is not None:
+                # a new one: each time that an error is raised, its traceback grows
+                raise type(refused)(str(refused)) from refused.__cause__
             if name in self._open:
                 self._open.move_to_end(name)
             return self._open.get(name)
@@ -114,6 +116,14 @@ class Networks:
         except PFVError as error:
             return error
         return None
+
+    def state(self, name: str) -> Hashable:
+        """Return what is equal as long as a network shows the same; None where it is not open."""
+        with self._lock:
+            if name not in self._open:
+                return None
+            pfv = self._open[name]
+            return self._opened_with[name], pfv.store.version, pfv.images.normalisation
 
     def is_visited(self, name: str) -> bool:
         """Whether :meth:`visit` returns at once."""
@@ -182,7 +192,7 @@ class Networks:
             self._refused[name] = kind(f"{name}: {named(error)}")
             raise self._refused[name] from error
         with self._lock:
-            self._open[name] = pfv
+            self._open[name], self._opened_with[name] = pfv, pfv.store.forward.state()
         return pfv
 
     def _batch(self, name: str, model: nn.Module) -> ImageBatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,19 @@ def test_checkpoints_that_do_not_fit_or_are_none_leave_the_explorer_alive(
     assert explorer.wait(60)
     assert explorer.status.kind == "ok"
     assert explorer.agreement < 0.99
+
+
+def test_error_of_a_network_does_not_grow_with_each_visit() -> None:
+    networks = Networks({"good": tiny(0), "bad": nn.Sequential(nn.Conv2d(7, 3, 3))}, blobs(2))
+    first = networks.visit("bad")
+    assert first is not None
+    depths = set()
+    for _ in range(9):
+        error = networks.visit("bad")
+        assert error is not None
+        assert str(error) == str(first)
+        depths.add(len(traceback.extract_tb(error.__traceback__)))
+    assert len(depths) == 1
 
 
 def test_networks_that_are_loaded_late_have_their_own_normalisation() -> None:

@@ -110,6 +110,42 @@ def test_map_of_layers_is_computed_on_demand_and_a_click_sets_both(
     assert not task.line.value  # it was of the map that is gone
 
 
+def test_all_similarities_are_of_the_photos_on_show(open_comparison: OpenComparison) -> None:
+    models = {name: tiny(seed) for seed, name in enumerate("abc")}
+    for name in "ab":
+        models[name].pretrained_cfg = {"mean": (0.0,) * 3, "std": (0.125,) * 3}
+    explorer = open_comparison(models, images=blobs(6), layer="4")
+    assert explorer.wait_for_numbers(60)
+    results, settings = explorer.similarities, explorer.settings
+    layer_map = results.compute_map(settings, lambda _: None)
+    results.compute_points(settings, lambda _: None, lambda: None)
+    expected = results.pair(settings).cka[0, 0]
+    assert layer_map.of("4") == pytest.approx(expected, abs=1e-5)
+    assert results.points(settings)["b"].cka == pytest.approx(expected, abs=1e-5)
+
+
+def test_similarities_of_weights_that_have_changed_are_not_shown(
+    open_comparison: OpenComparison,
+) -> None:
+    models = {"one": tiny(0), "two": tiny(0)}
+    explorer = open_comparison(models, images=blobs(6), layer="4")
+    results = explorer.similarities
+    assert explorer.wait_for_numbers(60)
+    results.compute_map(explorer.settings, lambda _: None)
+    results.compute_points(explorer.settings, lambda _: None, lambda: None)
+    assert results.pair(explorer.settings).cka[0, 0] == pytest.approx(1)
+    before = explorer.settings
+    models["two"].load_state_dict(tiny(1).state_dict())
+    change(explorer, sigma=1.5)
+    assert explorer.wait_for_numbers(60)
+    assert results.pair(explorer.settings).cka[0, 0] < 0.9
+    assert results.map(explorer.settings) is None
+    assert "two" not in results.points(before)
+    assert results.points(before)["one"].cka == pytest.approx(1)
+    results.compute_points(explorer.settings, lambda _: None, lambda: None)
+    assert results.points(explorer.settings)["two"].cka < 0.9
+
+
 def test_picture_of_a_map_is_grey_where_it_is_undefined() -> None:
     pixels = picture(np.array([[0.0, 1.0], [np.nan, -0.2]]), (40, 2 * WIDTH))
     assert pixels.shape == (40, 2 * WIDTH, 3)
