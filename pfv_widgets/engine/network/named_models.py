@@ -56,9 +56,10 @@ def named_models(models: object) -> NamedModels:
     for index, (name, (model, _)) in enumerate(pairs.items()):
         if not isinstance(model, nn.Module):
             which = index if isinstance(models, list | tuple) else name
+            fix = " Give names in a mapping: {name: network}." * isinstance(model, str)
             raise PFVTypeError(
                 f"models[{which!r}]={entries[name]!r:.60}: expected a torch.nn.Module, or a pair "
-                "(network, images)."
+                f"(network, images).{fix}"
             )
     return pairs
 

@@ -39,9 +39,10 @@ def compare(
         :func:`pw.track <pfv_widgets.track>` with at least one snapshot: the second side slides
         through the training, and follows it while it goes on.
     images
-        An ``ImageBatch``, or whatever ``load_images`` takes; a tracker has its own. Each network
-        is given the photos in the normalisation that it declares, and, where it refuses their
-        size, at its own.
+        An ``ImageBatch``, or whatever ``load_images`` takes; a tracker has its own. Where networks
+        declare different normalisations, each is given the photos in its own (as they came, where
+        it declares none); otherwise all are given them as they came. A network that refuses their
+        size is given them at the size that it declares.
     settings
         What to show first (None: the defaults).
     device

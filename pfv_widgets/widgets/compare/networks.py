@@ -270,7 +270,7 @@ def _pairs(entries: list[Any]) -> list[tuple[str, nn.Module]]:
         if isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str):
             pairs.append(entry)
             continue
-        kind = type(entry).__name__
+        kind = type(entry[0] if isinstance(entry, tuple) and entry else entry).__name__
         kinds.append(kind)
         number = kinds.count(kind)
         pairs.append((kind if number == 1 else f"{kind} {number}", entry))
@@ -292,6 +292,12 @@ def _fetched(models: Models, name: str) -> nn.Module:
 
 
 def _check_network(name: str, model: object) -> None:
+    if isinstance(model, tuple) and model and isinstance(model[0], nn.Module):
+        raise PFVTypeError(
+            f"models[{name!r:.60}] is a tuple: expected a network alone. All are given the same "
+            "photos, as images; for photos in another normalisation, set "
+            "network.pretrained_cfg = {'mean': …, 'std': …}."
+        )
     if not isinstance(model, nn.Module):
         raise PFVTypeError(f"models[{name!r:.60}]={model!r:.60}: expected a torch.nn.Module.")
 

@@ -17,7 +17,7 @@ from pfv_widgets.engine.network.named_models import (
     normalisation_doubt,
 )
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.errors import PFVValueError, PFVWarning
+from pfv_widgets.errors import PFVTypeError, PFVValueError, PFVWarning
 from pfv_widgets.methods.attribution.attribute import attribute
 from tests.networks import blobs, tiny
 
@@ -43,6 +43,8 @@ class Fixed(nn.Module):
 def test_names_that_read_the_same_are_refused() -> None:
     with pytest.raises(PFVValueError, match="two of the names"):
         named_models({1: tiny(), "1": tiny()})
+    with pytest.raises(PFVTypeError, match="Give names in a mapping"):
+        named_models([("a", tiny()), ("b", tiny())])
 
 
 def test_images_are_given_at_the_size_that_a_network_declares_where_it_refuses_theirs() -> None:

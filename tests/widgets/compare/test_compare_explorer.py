@@ -238,6 +238,7 @@ def test_settings_of_a_comparison_are_written_read_and_brought_back_by_the_code(
         ({}, "at least two"),
         ([("a", tiny(0)), ("a", tiny(1))], "'a' twice"),
         ({"a": tiny(0), "b": 3}, "expected a torch.nn.Module"),
+        ([(tiny(0), blobs(2)), tiny(1)], "a network alone.*same photos, as images.*pretrained_cfg"),
         ({1: tiny(0), 2: tiny(1)}, "expected texts"),
         (3, "by name or in a list"),
     ],
