@@ -26,12 +26,12 @@ def draw_training(tracker: Tracker, layer: str, photos: int) -> Figure:
     names = curve.names
     last = len(names) - 1
     columns = sorted({round(index) for index in np.linspace(0, last, min(_COLUMNS, len(names)))})
-    frames = tracker.frames(layer)
     photos = min(photos, len(tracker.images))
     pictures = {
-        name: frame.composite()[:photos] for name, frame in frames.items()
+        name: tracker.frame(name, layer, only=range(photos)).composite()
+        for name in tracker.names_with_pictures(layer)
         if names.index(name) in columns
-    }  # fmt: skip
+    }
     tiles = [
         Tile(pictures[names[index]][photo]) if names[index] in pictures else Tile(note="undefined")
         for photo in range(photos)
@@ -63,13 +63,14 @@ def save_training(tracker: Tracker, path: str | Path, layer: str, duration: int)
         write_figure(target, lambda: tracker.figure(layer))
         return
     checked_animation(target)
-    names, frames = tracker.names, tracker.frames(layer)
-    if not frames:
+    names = tracker.names_with_pictures(layer)
+    if not names:
         raise PFVValueError(f"tracker: no snapshot of {layer} has a picture to save.")
-    animation = Animation(len(names))
-    for name, frame in frames.items():
+    animation = Animation(len(tracker.names))
+    for name in names:
         metrics = [f"{key} {value:.3g}" for key, value in tracker.metrics[name].items()]
-        animation.add(frame.composite(), ", ".join([name, *metrics]), names.index(name) + 1)
+        pictures = tracker.frame(name, layer).composite()
+        animation.add(pictures, ", ".join([name, *metrics]), tracker.names.index(name) + 1)
     animation.write(target, duration, lambda: False)
 
 

@@ -32,7 +32,13 @@ from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import OnProgress
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
 from pfv_widgets.parameters import listed, suggestion
-from pfv_widgets.validation import checked_images, function_or_none, number, whole_number
+from pfv_widgets.validation import (
+    checked_images,
+    function_or_none,
+    number,
+    size_in_pixels,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -212,7 +218,9 @@ class Tracker:
             callback()
 
     def on_snapshot(self, callback: Callable[[], object], *, remove: bool = False) -> None:
-        """Call back after each snapshot, or no longer."""
+        """Call back after each snapshot, or no longer; what is no function is refused."""
+        if not callable(callback):
+            raise PFVTypeError(f"callback={callback!r:.80}: expected a function of no arguments.")
         (self._callbacks.remove if remove else self._callbacks.append)(callback)
 
     def layer(self, name: str | None = None) -> Layer:
@@ -242,8 +250,10 @@ class Tracker:
 
     def check(self, name: str) -> None:
         """Raise a PFVValueError with the nearest names unless there is such a snapshot."""
-        if name not in self._metrics:
-            raise PFVValueError(f"name={name!r}: no such snapshot. {suggestion(name, self.names)}")
+        if not isinstance(name, str) or name not in self._metrics:
+            raise PFVValueError(
+                f"name={name!r:.80}: no such snapshot. {suggestion(name, self.names)}"
+            )
 
     @own_modes()
     def frame(
@@ -278,12 +288,17 @@ class Tracker:
             are not there.
         """
         snapshot, layer = self.layer_snapshot(name, layer), self._layer(layer)
-        settings = replace(settings or self.settings, layer=layer)
+        own = self.settings
+        settings = replace(
+            settings_of(own if settings is None else settings, {}),
+            layer=layer, components=own.components, weighting=own.weighting, images=own.images,
+        )  # fmt: skip
+        size = self.images.size if size is None else size_in_pixels("size", size)
         indices = checked_images(only, len(self.images)) or tuple(range(len(self.images)))
         pixels, names, labels = self.images.pixels, self.images.names, self.images.labels
         weights = settings.weights(len(self.images))
         return Frame(
-            snapshot.heatmaps(settings, size or self.images.size, indices),
+            snapshot.heatmaps(settings, size, indices),
             snapshot.scores[list(indices)].clone(),
             snapshot.basis,
             settings,
@@ -297,10 +312,12 @@ class Tracker:
 
     def frames(self, layer: str | None = None) -> dict[str, Frame]:
         """Return the pictures of all snapshots that have one, by name, in order."""
-        layer = self._layer(layer)
-        snapshots = self._snapshots[layer].items()
-        pictured = [name for name, one in snapshots if isinstance(one, LayerSnapshot)]
-        return {name: self.frame(name, layer) for name in pictured}
+        return {name: self.frame(name, layer) for name in self.names_with_pictures(layer)}
+
+    def names_with_pictures(self, layer: str | None = None) -> tuple[str, ...]:
+        """Return the names of the snapshots in which a layer has a picture, in order."""
+        snapshots = self._snapshots[self._layer(layer)].items()
+        return tuple(name for name, one in snapshots if isinstance(one, LayerSnapshot))
 
     @own_modes()
     def curve(self, layer: str | None = None) -> SimilarityCurve:
@@ -315,12 +332,14 @@ class Tracker:
         if not self._metrics:
             raise PFVValueError("tracker: there is no snapshot yet. Call tracker.snapshot(name).")
         snapshots = self._snapshots[layer]
-        pictured = [name for name, one in snapshots.items() if isinstance(one, LayerSnapshot)]
         points = [
             one.point if isinstance(one, LayerSnapshot) else one for one in snapshots.values()
         ]
         return SimilarityCurve(
-            (pictured or list(snapshots))[0], layer, tuple(points), len(self.images)
+            (self.names_with_pictures(layer) or self.names)[0],
+            layer,
+            tuple(points),
+            len(self.images),
         )
 
     def cka_to_last(self, layer: str | None = None) -> dict[str, float]:
@@ -397,9 +416,9 @@ class Tracker:
     def _layer(self, layer: str | None) -> str:
         if layer is None:
             return self.layers[0]
-        if layer not in self.layers:
+        if not isinstance(layer, str) or layer not in self.layers:
             raise PFVValueError(
-                f"layer={layer!r} is not followed. {suggestion(layer, self.layers)}"
+                f"layer={layer!r:.80} is not followed. {suggestion(layer, self.layers)}"
             )
         return layer
 

@@ -153,6 +153,42 @@ def test_the_figure_shows_snapshots_and_curves(trained_tracker: pw.Tracker) -> N
     assert len(figure.axes) == 2 * 4 + 1
 
 
+def test_a_figure_renders_what_it_shows_and_an_animation_one_snapshot_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tracker = pw.track(tiny(), blobs(4), device="cpu")
+    for epoch in range(12):
+        tracker.snapshot(f"epoch {epoch}")
+    frames: list[weakref.ref[pw.Frame]] = []
+    photos, alive = [], []
+    render = tracker.frame
+
+    def counted(*arguments: Any, **options: Any) -> pw.Frame:
+        alive.append(sum(one() is not None for one in frames))
+        frame = render(*arguments, **options)
+        frames.append(weakref.ref(frame))
+        photos.append(len(frame.names))
+        return frame
+
+    monkeypatch.setattr(tracker, "frame", counted)
+    tracker.figure(photos=2)
+    assert photos == [2] * 8
+    alive.clear()
+    tracker.save(tmp_path / "training.gif", duration=50)
+    assert alive == [0] * 12
+
+
+def test_what_was_decided_when_a_snapshot_was_made_stays(trained_tracker: pw.Tracker) -> None:
+    expected = trained_tracker.frame("epoch 1")
+    other = pw.Settings(components=5, weighting="flat", images=(1, 0, 0, 0, 0, 0))
+    for settings in (other, pw.Settings(components=1)):
+        frame = trained_tracker.frame("epoch 1", settings=settings)
+        assert frame.settings == expected.settings
+        assert frame.weights == expected.weights
+        assert torch.equal(frame.heatmaps, expected.heatmaps)
+    assert trained_tracker.frame("epoch 1", settings=pw.Settings(sigma=2)).settings.sigma == 2
+
+
 def test_a_training_is_saved_as_an_animation_or_a_figure(
     trained_tracker: pw.Tracker, tmp_path: Path
 ) -> None:
@@ -193,5 +229,19 @@ def test_bad_input_is_named(trained_tracker: pw.Tracker) -> None:
     assert tracker.names == ()
     with pytest.raises(PFVValueError, match="layer='0' is not followed"):
         trained_tracker.frame("epoch 1", "0")
-    with pytest.raises(PFVValueError, match="name='epoch 9': no such snapshot"):
-        trained_tracker.frame("epoch 9")
+    for name in ("epoch 9", 3, []):
+        with pytest.raises(PFVValueError, match=r"name=.*: no such snapshot\. .*'epoch 1'"):
+            trained_tracker.frame(name)
+    for draw in (trained_tracker.frames, trained_tracker.curve, trained_tracker.figure):
+        with pytest.raises(
+            PFVValueError, match=r"layer=3 is not followed\. Choose one of '8', '4'"
+        ):
+            draw(3)
+    for settings in ("x", 0):
+        with pytest.raises(PFVTypeError, match=r"settings=.*: expected a Settings"):
+            trained_tracker.frame("epoch 1", settings=settings)
+    for size, error in [((0, 0), PFVValueError), (-1, PFVTypeError)]:
+        with pytest.raises(error, match=r"size=.* in pixels"):
+            trained_tracker.frame("epoch 1", size=size)
+    with pytest.raises(PFVTypeError, match="callback=3: expected a function"):
+        tracker.on_snapshot(3)
