@@ -58,8 +58,10 @@ class LiveTraining:
         self._since = 0  # steps since the last picture
         self._rest = 0.0  # seconds of training that the last picture has to be followed by
         self._last = clock()
+        self._held_before = False  # whether colours were held before the training
 
     def __enter__(self) -> LiveTraining:
+        self._held_before = self._explorer.pfv.holds_colours
         self._explorer.pfv.holds_colours = True
         self._last = self._clock()
         return self
@@ -71,7 +73,7 @@ class LiveTraining:
         trace: TracebackType | None,
     ) -> None:
         self._show()  # the trained network
-        self._explorer.pfv.holds_colours = False
+        self._explorer.pfv.holds_colours = self._held_before
 
     def __call__(self, *_: object, **__: object) -> None:
         """Count a step; what a framework passes to its callbacks is ignored."""

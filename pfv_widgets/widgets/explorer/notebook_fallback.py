@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from IPython.display import display
 from pfv_widgets.widgets.toolkit import text
 from pfv_widgets.widgets.toolkit.latest_wins import LatestWins
 
+_MOST = 4  # outputs that follow; those of older cells stay as they are
 _REST = 1.0  # seconds without a newer view after which the picture is drawn anew
 
 
@@ -24,7 +26,7 @@ class StillPicture:
 
     def __init__(self, draw: Callable[[], bytes | None]) -> None:
         self._draw = draw
-        self._outputs: list[Any] = []
+        self._outputs: deque[Any] = deque(maxlen=_MOST)
         self._loop: LatestWins[float] = LatestWins(self._renew)
 
     def show(self) -> None:
@@ -54,7 +56,7 @@ class StillPicture:
         picture = self._draw()
         if picture is not None:
             bundle = {"image/png": base64.b64encode(picture).decode()}
-            for output in self._outputs:
+            for output in tuple(self._outputs):
                 output.update(bundle, raw=True)
 
 

@@ -85,6 +85,14 @@ def test_error_of_the_training_itself_is_raised() -> None:
     assert not explorer.pfv.holds_colours
 
 
+def test_colours_that_were_held_before_a_training_are_held_after_it() -> None:
+    explorer = following(Clock(), 0.0)
+    explorer.pfv.holds_colours = True
+    with LiveTraining(explorer, 1, 1.0) as step:
+        step()
+    assert explorer.pfv.holds_colours
+
+
 def trained(network: nn.Module, images: torch.Tensor, after: Callable[[], None]) -> None:
     """Train for some steps, and call ``after`` each."""
     network.train()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import io
+import itertools
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ import pfv_widgets as pw
 from pfv_widgets.engine.export.still_picture import still
 from pfv_widgets.engine.pipeline.cache import ByteBoundedCache
 from pfv_widgets.engine.pipeline.frame import Frame
+from pfv_widgets.widgets.explorer.notebook_fallback import StillPicture
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from tests.networks import blobs, tiny
 from tests.widgets.conftest import Open, scenes
@@ -298,3 +300,33 @@ def test_saved_notebook_has_the_picture_that_was_shown_last(
     )
     assert (last == np.asarray(Image.open(io.BytesIO(still(explorer.frame))))).all()
     assert (first != last).any()
+
+
+def test_a_change_is_sent_to_the_last_few_outputs_of_an_explorer_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[int] = []
+
+    class Output:
+        def __init__(self, index: int) -> None:
+            self.index = index
+
+        def update(self, *_: object, **__: object) -> None:
+            sent.append(self.index)
+
+    indices = itertools.count()
+    monkeypatch.setattr(
+        "pfv_widgets.widgets.explorer.notebook_fallback.display",
+        lambda *_, display_id=False, **__: Output(next(indices)) if display_id else None,
+    )
+    picture = StillPicture(lambda: b"a picture")
+    for _ in range(20):
+        picture.show()
+    assert picture.wait(60)
+    sent.clear()
+    picture.renew()
+    assert picture.wait(60)
+    assert sent == sorted(sent)
+    assert sent[-1] == 19
+    assert 1 <= len(sent) < 6
+    picture.close()
