@@ -93,13 +93,16 @@ class NetworkSimilarities:
         fixed: LayerView | None = None
         shown: _Side | None = None  # what it was when it was viewed
         points = self._points
-        names = self._networks.names
+        names = list(self._networks.names)
+        number = len(names)
         for done, name in enumerate(names):
             report(Progress("Comparing networks", done, len(names), "networks"))
             try:
                 first, second, plain = key = self._keys(settings, [name])[name]
                 if key in points:
                     continue
+                if fixed is not None and first != shown and len(names) == number:
+                    names += names[:done]  # those were compared with another state of it
                 if fixed is None or first != shown:
                     fixed = self._view(plain, first, report)
                     shown = self._side(*first[:2])

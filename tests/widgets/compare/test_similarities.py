@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import pfv_widgets as pw
+from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.engine.progress import Progress
 from pfv_widgets.widgets.browser.text_overlay import WIDTH
 from pfv_widgets.widgets.compare.compare_explorer import CompareExplorer
@@ -122,6 +123,22 @@ def test_all_similarities_are_of_the_photos_on_show(open_comparison: OpenCompari
     expected = results.pair(settings).cka[0, 0]
     assert layer_map.of("4") == pytest.approx(expected, abs=1e-5)
     assert results.points(settings)["b"].cka == pytest.approx(expected, abs=1e-5)
+
+
+def test_networks_that_are_made_late_are_all_compared_in_their_own_normalisation(
+    open_comparison: OpenComparison,
+) -> None:
+    models = {name: tiny(seed) for seed, name in enumerate("abc")}
+    for name in "ab":
+        models[name].pretrained_cfg = {"mean": (0.0,) * 3, "std": (0.125,) * 3}
+    curves = []
+    for networks in (models, LazyNetworks(tuple(models), models.__getitem__)):
+        explorer = open_comparison(networks, images=blobs(6), layer="4")
+        results, settings = explorer.similarities, explorer.settings
+        results.compute_points(settings, lambda _: None, lambda: None)
+        curves.append({name: one.cka for name, one in results.points(settings).items()})
+    assert list(curves[0]) == list(models)
+    assert curves[1] == pytest.approx(curves[0], abs=1e-5)
 
 
 def test_similarities_of_weights_that_have_changed_are_not_shown(
