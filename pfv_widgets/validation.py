@@ -198,8 +198,11 @@ def checked_cut(cut: Iterable[int], name: str = "cut") -> tuple[int, ...]:
 def checked_weights(images: Iterable[float]) -> tuple[float, ...]:
     """Return the weights of the images: finite numbers ≥ 0."""
     legal = "one weight ≥ 0 for each image, or None"
+    entries = _entries("images", images, legal)
+    if any(isinstance(weight, str | bytes) for weight in entries):
+        raise _wrong_type("images", images, legal)
     try:
-        weights = tuple(float(weight) for weight in _entries("images", images, legal))
+        weights = tuple(float(weight) for weight in entries)
     except (TypeError, ValueError, RuntimeError):
         raise _wrong_type("images", images, legal) from None
     for index, weight in enumerate(weights):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, Triple
 from pfv_widgets.errors import PFVTypeError, PFVValueError
-from pfv_widgets.validation import is_whole, plain, whole_numbers
+from pfv_widgets.validation import check_dense, is_whole, plain, whole_numbers
 
 _NAME = 30  # characters of a name in a sentence
 
@@ -53,21 +54,26 @@ class ImageBatch:
             raise PFVTypeError(f"pixels: {what:.80}: expected a uint8 array (N, H, W, 3).")
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             raise PFVTypeError(f"tensor={tensor!r:.80}: expected a float tensor (N, 3, H, W).")
+        check_dense(tensor, "tensor")
         count, height, width, _ = pixels.shape
+        if not count:
+            raise PFVValueError("pixels has no picture: give at least one.")
         if tuple(self.tensor.shape) != (count, 3, height, width):
             raise PFVValueError(
                 f"tensor of shape {tuple(self.tensor.shape)} for pixels of shape "
                 f"{self.pixels.shape}: expected {(count, 3, height, width)}."
             )
-        for field in ("names", "labels"):
+        object.__setattr__(self, "tensor", tensor.detach().to("cpu", torch.float32))
+        for field in ("names", "skipped", "cropped"):
             entries = plain(getattr(self, field))
-            if entries is None and field == "labels":
-                continue
-            if isinstance(entries, str | bytes) or not isinstance(entries, Sequence):
-                raise PFVTypeError(f"{field}={entries!r:.60}: expected a text for each image.")
-            if len(entries) != count:
-                raise PFVValueError(f"{field}: {len(entries)} entries for {count} images.")
+            one_each = isinstance(entries, Sequence) and not isinstance(entries, str | bytes)
+            if not one_each or not all(isinstance(entry, str) for entry in entries):
+                raise PFVTypeError(f"{field}={entries!r:.60}: expected texts, in a list.")
             object.__setattr__(self, field, tuple(entries))
+        if len(self.names) != count:
+            raise PFVValueError(f"names: {len(self.names)} entries for {count} images.")
+        if self.labels is not None:
+            object.__setattr__(self, "labels", checked_labels(self.labels, count, ()))
         for field in ("mean", "std"):
             object.__setattr__(self, field, getattr(self.normalisation, field))
 
@@ -141,7 +147,8 @@ def checked_labels(
         return texts if len(texts) == count else None
     labels = plain(labels)
     legal = f"expected one text or whole number for each of the {count} pictures"
-    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
+    unordered = (str, bytes, Set, Mapping)
+    if isinstance(labels, unordered) or not isinstance(labels, Iterable):
         raise PFVTypeError(f"labels={labels!r}: {legal}, in a list.")
     entries = list(labels)
     if len(entries) != count:

@@ -18,7 +18,7 @@ from torch import Tensor
 from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch, checked_labels
 from pfv_widgets.engine.data.decoding import UnreadableError, as_rgb, image_from_array, read_photo
-from pfv_widgets.engine.data.normalisation import IMAGENET, normalisation_of
+from pfv_widgets.engine.data.normalisation import IMAGENET, Normalisation, normalisation_of
 from pfv_widgets.engine.data.preprocessing import (
     MAX_SIDE,
     is_narrow,
@@ -129,8 +129,9 @@ def of_pictures(
     size: tuple[int, int],
     transform: Transform | None,
     labels: Sequence[object] | None = None,
+    normalisation: Normalisation | None = None,
 ) -> ImageBatch:
-    """Decode pictures; see :func:`load_images`.
+    """Decode pictures; see :func:`load_images`. ``normalisation`` is the transform's, if known.
 
     Raises
     ------
@@ -159,7 +160,7 @@ def of_pictures(
         tensor = normalised(pixels, by)
     else:
         tensor = of_one_shape(readable, names)
-        by = normalisation_of(transform)
+        by = normalisation or normalisation_of(transform)
         pixels = to_pixels(tensor, by)
     own_labels = all_labels and tuple(all_labels[i] for i in good)
     cropped = tuple(name for name in names if name in narrow)

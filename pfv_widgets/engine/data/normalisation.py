@@ -121,12 +121,12 @@ def _probed(transform: Callable[..., Any], example: Image.Image | Tensor) -> Nor
     try:
         with torch.random.fork_rng(devices=[]):
             outputs = [_centre(transform(_uniform(colour, example))) for colour in _PROBES]
+        black, white, colour = torch.stack(outputs)
     except Exception:  # the user's code; on photos its errors are reported
         return IMAGENET
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002 - what transforms use
-    black, white, colour = outputs
     step = white - black
     expected = black + step * torch.tensor(_PROBES[2]) / 255
     if not bool(((expected - colour).abs() < _TOLERANCE * step.abs()).all()):
@@ -142,7 +142,8 @@ def _uniform(colour: tuple[int, int, int], example: Image.Image | Tensor) -> Ima
 
 def _centre(values: Tensor) -> Tensor:
     """Return the ``(3,)`` in the middle, where nothing was padded."""
-    return values[:, values.shape[1] // 2, values.shape[2] // 2].detach().double().cpu()
+    _, height, width = values.shape
+    return values[:, height // 2, width // 2].detach().double().cpu()
 
 
 def _rounded(values: Tensor) -> Triple:

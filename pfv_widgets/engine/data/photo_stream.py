@@ -78,6 +78,8 @@ class PhotoStream:
     ----------
     total
         Number of photos.
+    normalisation
+        By which the photos are normalised.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class PhotoStream:
         self._pictures = pictures_of(source)
         self._size = size_in_pixels("size", size, MAX_SIDE, square=True)
         self._transform, self.batch_size = transform, batch_size
+        # now: to find it calls the transform, which may draw random numbers, as other threads do
+        self.normalisation = IMAGENET if transform is None else normalisation_of(transform)
         self.total: int | None = len(self._pictures)
 
     @property
@@ -97,7 +101,10 @@ class PhotoStream:
         """Digest of names and sizes of the files, of some contents, and of the photos' size."""
         # a function's own text names its address in memory, which is another in each process
         transform = re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(self._transform))
-        digest = hashlib.blake2b(f"{self._size} {transform:.200}".encode(), digest_size=16)
+        code = getattr(self._transform, "__code__", None)
+        body = None if code is None else (code.co_code, code.co_names, code.co_consts)
+        about = f"{self._size} {transform} {body} {self.normalisation}"
+        digest = hashlib.blake2b(about.encode(), digest_size=16)
         some = max(1, len(self._pictures) // _READ)
         for number, picture in enumerate(self._pictures):
             path = picture.content
@@ -107,11 +114,6 @@ class PhotoStream:
                 with suppress(OSError), path.open("rb") as file:  # it is named once it is decoded
                     digest.update(file.read(_HEAD))
         return digest.hexdigest()
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """By which the photos are normalised."""
-        return IMAGENET if self._transform is None else normalisation_of(self._transform)
 
     def batches(self, start: int, rank: int, ranks: int) -> Iterator[StreamBatch]:
         """Yield the share of one of ``ranks`` processes in the photos from ``start`` on.
@@ -137,7 +139,7 @@ class PhotoStream:
         if not pictures:
             return StreamBatch(nothing, (), None, done)
         try:
-            batch = of_pictures(pictures, self._size, self._transform)
+            batch = of_pictures(pictures, self._size, self._transform, None, self.normalisation)
         except NothingReadableError as error:
             return StreamBatch(nothing, (), None, done, error.skipped)
         return StreamBatch(batch.tensor, batch.names, batch.labels, done, batch.skipped)

@@ -74,7 +74,8 @@ def applied(transform: Transform, image: Image.Image | Tensor, name: str) -> Ten
         raise PFVTypeError(f"transform gave {type(result).__name__} for {name!r}: {legal}.")
     if result.is_nested or result.is_meta or result.layout is not torch.strided:
         raise PFVTypeError(f"transform gave a tensor without dense numbers for {name!r}: {legal}.")
-    if result.ndim != 3 or result.shape[0] != 3 or not result.is_floating_point():
+    empty = 0 in result.shape
+    if result.ndim != 3 or result.shape[0] != 3 or empty or not result.is_floating_point():
         shape = tuple(result.shape)
         raise PFVValueError(f"transform gave {result.dtype} {shape} for {name!r}: {legal}.")
     if not torch.isfinite(result).all():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,18 @@ def test_unusable_size_names_the_range(size: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "labels", [["a"], ["a"] * 4, "abc", 3, [1.5, 2, 3], [True, 1, 2], [None] * 3]
+    "labels",
+    [
+        ["a"],
+        ["a"] * 4,
+        "abc",
+        3,
+        [1.5, 2, 3],
+        [True, 1, 2],
+        [None] * 3,
+        {"a", "b", "c"},
+        {0: "a", 1: "b", 2: "c"},
+    ],
 )
 def test_unusable_labels_are_a_named_error(photos: Path, labels: object) -> None:
     with pytest.raises((PFVValueError, PFVTypeError), match=r"labels.* 3 "):
@@ -219,6 +231,39 @@ def test_batch_of_parts_that_do_not_fit_is_a_named_error() -> None:
     texts = np.array(["a", "b"]), np.array(["cat", "dog"])
     batch = ImageBatch(pixels, torch.zeros(2, 3, 4, 4), *texts)
     assert (batch.names, batch.classes) == (("a", "b"), ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"names": [1, 2]}, r"names=\[1, 2\]: expected texts"),
+        ({"skipped": 3}, "skipped=3: expected texts"),
+        ({"cropped": "ab"}, "cropped='ab': expected texts"),
+        ({"labels": ["a"]}, "labels has 1 entries"),
+        ({"tensor": torch.zeros(2, 3, 4, 4).to_sparse()}, r"tensor: .* to_dense\(\)"),
+        ({"tensor": torch.zeros(0, 3, 4, 4), "names": [], "pixels": None}, "pixels has no picture"),
+    ],
+)
+def test_batch_of_unusable_parts_is_a_named_error(change: dict[str, Any], words: str) -> None:
+    parts: dict[str, Any] = {"tensor": torch.zeros(2, 3, 4, 4), "names": ("a", "b")} | change
+    pixels = np.zeros((len(parts["tensor"]), 4, 4, 3), np.uint8)
+    with pytest.raises((PFVValueError, PFVTypeError), match=words):
+        ImageBatch(**parts | {"pixels": pixels})
+
+
+def test_batch_has_float32_on_the_processor_and_texts_as_labels() -> None:
+    pixels = np.zeros((2, 4, 4, 3), np.uint8)
+    values = torch.ones(2, 3, 4, 4, dtype=torch.bfloat16, requires_grad=True)
+    batch = ImageBatch(pixels, values, ("a", "b"), [0, 1])
+    assert (batch.tensor.dtype, batch.tensor.requires_grad) == (torch.float32, False)
+    assert batch.labels == ("0", "1")
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (3, 0, 8)])
+def test_transform_of_an_unusable_shape_is_a_named_error(shape: tuple[int, ...]) -> None:
+    for source in (torch.zeros(2, 3, 8, 8), [Image.new("RGB", (8, 8))]):
+        with pytest.raises(PFVValueError, match=rf"transform gave .*{re.escape(str(shape))}"):
+            load_images(source, transform=lambda _: torch.zeros(shape))
 
 
 def test_normalisation_stands_in_the_batch_and_goes_where_it_goes(photos: Path) -> None:

@@ -7,10 +7,11 @@ import itertools
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -130,6 +131,36 @@ def test_folder_is_streamed_and_unreadable_photos_are_named_and_counted(folder: 
     assert (data.images, data.skipped, data.classes) == (13, 2, ("cats", "dogs"))
     assert data.class_counts.tolist() == [6, 5]
     assert [round(one, 3) for one in data.mean] == [0.485, 0.456, 0.406]
+
+
+def test_transform_is_called_once_a_photo_and_another_one_is_no_way_to_go_on(
+    folder: Path, tmp_path: Path
+) -> None:
+    calls: list[int] = []
+
+    def by(deviation: float, most: int = 99) -> Callable[[Image.Image], Tensor]:
+        def transform(image: Image.Image) -> Tensor:
+            calls.append(threading.get_ident())
+            if len(calls) > most:
+                raise KeyboardInterrupt
+            pixels = transforms.functional.to_tensor(image.resize((32, 32)))
+            return (pixels - 0.5) / deviation
+
+        return transform
+
+    options: dict[str, Any] = {"device": "cpu", "progress": False, "batch_size": 2, "every": 0}
+    options["checkpoint"] = tmp_path / "fit.npz"
+    with pytest.raises(KeyboardInterrupt):
+        fit_basis(tiny(), folder, transform=by(0.5, most=9), **options)
+    assert (tmp_path / "fit.npz").exists()
+    with pytest.raises(PFVValueError, match="checkpoint.*other"):
+        fit_basis(tiny(), folder, transform=by(0.02), resume=True, **options)
+    calls.clear()
+    with pytest.warns(PFVWarning, match="left out"):
+        fit_basis(tiny(), folder, transform=by(0.5), **options)
+    own = calls.count(threading.get_ident())
+    assert own < 5  # to find the normalisation, before photos are decoded in another thread
+    assert len(calls) - own == 11
 
 
 def test_colours_refer_to_photos_as_shown_whatever_they_are_normalised_by(folder: Path) -> None:
