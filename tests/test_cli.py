@@ -20,6 +20,7 @@ from pfv_widgets.engine.network.load_model import load_model
 from pfv_widgets.engine.network.named_models import in_normalisation
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline import fit_basis as pipeline
+from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.parameters import parameters_of
@@ -120,6 +121,59 @@ def test_former_results_are_replaced_only_by_force(
     names = {path.name for path in out.iterdir()}
     assert names == {"a.png", "mine.png", "overview.png", "heatmaps.json"}
     assert (out / "mine.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [(Image.Image, "save"), (Frame, "save"), (Outputs, "write_record")],
+    ids=["pictures", "overview", "record"],
+)
+def test_what_an_interrupted_run_has_written_is_replaced_by_force(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    step: tuple[type, str],
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_bytes(b"mine")
+    run = ["heatmaps", "--out", str(out), "--size", "32", "--quiet", "--device", "cpu"]
+    work = getattr(*step)
+
+    def interrupted(*arguments: object) -> None:
+        if (out / "a-2.png").exists() or step[0] is not Image.Image:
+            raise KeyboardInterrupt
+        work(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*step, interrupted)
+        assert main([*run, str(photos / "a.png"), str(photos / "b.png")]) == 130
+    assert main([*run, str(photos / "b.png")]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert main([*run, "--force", str(photos / "b.png")]) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {"a.png", "b.png", "overview.png", "heatmaps.json"}
+    assert (out / "a.png").read_bytes() == b"mine"
+    assert "unfinished" not in json.loads((out / "heatmaps.json").read_text("utf-8"))
+
+
+def test_folder_that_another_run_writes_to_is_refused(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    with Outputs.locked(out, force=False):
+        assert main(["heatmaps", str(photos), "--out", str(out), "--size", "32"]) == 1
+    assert f"--out {out}: another run is writing to it; wait for it" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_overview_of_something_else_is_never_replaced(photos: Path, tmp_path: Path) -> None:
+    run = ["heatmaps", str(photos), "--out", str(tmp_path), "--size", "32", "--device", "cpu"]
+    assert main([*run, "--json-only"]) == 0
+    (tmp_path / "overview.png").write_bytes(b"mine")
+    assert main([*run, "--force"]) == 1
+    assert (tmp_path / "overview.png").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
@@ -235,7 +289,7 @@ def test_former_record_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     entries = [{"heatmap": "../mine.png"}, {"heatmap": "notes.txt"}, {"heatmap": "a.png"}]
     (tmp_path / "out" / "heatmaps.json").write_text(json.dumps({"files": entries}))
     outputs = Outputs.planned(tmp_path / "out", force=True)
-    assert outputs.former == {"a.png"}
+    assert outputs.former == {"a.png", "overview.png"}
 
 
 def test_doctor_tells_versions_devices_and_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,22 +69,25 @@ def run(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     knobs = {name: getattr(options, name) for name in _KNOBS}
     settings = Settings(layer=options.layer, **knobs)
-    outputs = Outputs.planned(options.out, force=options.force)
+    Outputs.planned(options.out, force=options.force)  # refuses before anything is loaded
     basis = None if options.basis is None else _basis_of(options.basis)
     with _Progress(options) as progress:
         progress.step("loading the network")
         model = load_model(options.model, options.weights)
         progress.step("loading photos")
         images = load_photos(options, model)
-        progress.step("computing")
-        pfv = PFV(model, images, device=options.device, basis=basis, progress=progress.part)
-        frame = pfv.render(settings)
-        progress.step("writing")
-        files = [] if options.json_only else _write_pictures(frame, outputs, progress)
-        record = _record(options, pfv, frame, files) | {
-            "seconds": round(time.perf_counter() - start, 3)
-        }
-        outputs.write_record(record, files)
+        with Outputs.locked(options.out, force=options.force) as outputs:
+            progress.step("computing")
+            pfv = PFV(model, images, device=options.device, basis=basis, progress=progress.part)
+            frame = pfv.render(settings)
+            progress.step("writing")
+            files = [] if options.json_only else outputs.names_for(frame.names)
+            outputs.write_plan(files)
+            _write_pictures(frame, files, outputs, progress)
+            record = _record(options, pfv, frame, files) | {
+                "seconds": round(time.perf_counter() - start, 3)
+            }
+            outputs.write_record(record, files)
     pictures = f"{len(files)} picture{'s' * (len(files) != 1)}"
     what = f"{pictures} and {RECORD}" if files else RECORD
     say(options, f"Wrote {what} to {options.out}", images, frame.warnings)
@@ -99,14 +102,14 @@ def _basis_of(file: Path) -> PrincipalBasis:
         raise PFVValueError(in_options(str(error), {"path": "--basis"})) from error
 
 
-def _write_pictures(frame: Frame, outputs: Outputs, progress: _Progress) -> list[str]:
-    """Write one PNG for each photo and the overview; return the names of the PNGs."""
-    files = outputs.names_for(frame.names)
+def _write_pictures(frame: Frame, files: list[str], outputs: Outputs, progress: _Progress) -> None:
+    """Write one PNG for each photo and the overview."""
+    if not files:
+        return
     with outputs.writing() as folder:
         for file, tile in zip(progress.over(files), frame.composite(), strict=True):
             Image.fromarray(tile).save(folder / file)
     frame.save(outputs.overview)
-    return files
 
 
 def _record(

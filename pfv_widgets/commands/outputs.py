@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pfv_widgets.engine.pipeline.file_lock import InUseError, locked
 from pfv_widgets.errors import PFVValueError
 
 RECORD = "heatmaps.json"
@@ -23,13 +24,41 @@ class Outputs:
     Parameters
     ----------
     folder
-        Made when the first file is written.
+        Made by :meth:`locked`, or when the first file is written.
     former
         Names of the files of a former run, which may be replaced.
     """
 
     folder: Path
     former: frozenset[str] = frozenset()
+
+    @classmethod
+    @contextmanager
+    def locked(cls, folder: Path, *, force: bool) -> Iterator[Outputs]:
+        """Make the folder and keep other runs from it; one that stays empty goes at the end.
+
+        Raises
+        ------
+        PFVValueError
+            Where another run writes to it, nothing can be written, or :meth:`planned` refuses it.
+        """
+        folder = folder.expanduser()
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
+        try:
+            with ExitStack() as stack:
+                try:
+                    with cls(folder).writing():
+                        stack.enter_context(locked(folder / f".{RECORD}.lock"))
+                except InUseError as error:
+                    raise PFVValueError(
+                        f"--out {folder}: another run is writing to it; wait for it, or give "
+                        "this one a folder of its own."
+                    ) from error
+                yield cls.planned(folder, force=force)
+        finally:
+            with suppress(OSError):
+                for one in made:
+                    one.rmdir()
 
     @classmethod
     def planned(cls, folder: Path, *, force: bool) -> Outputs:
@@ -43,18 +72,18 @@ class Outputs:
         folder = folder.expanduser()
         if folder.exists() and not folder.is_dir():
             raise PFVValueError(f"--out {folder}: it is a file; give a folder.")
-        if not (folder / RECORD).exists():
-            if (folder / OVERVIEW).exists():
-                raise PFVValueError(
-                    f"--out {folder}: it holds an {OVERVIEW} of something else; give another."
-                )
-            return cls(folder)
-        if not force:
+        there = (folder / RECORD).exists()
+        former = _files_of(folder / RECORD) if there and force else frozenset()
+        if there and not force:
             raise PFVValueError(
                 f"--out {folder}: it holds the results of a former run ({RECORD}); give another "
                 "folder, or --force to replace them."
             )
-        return cls(folder, _files_of(folder / RECORD))
+        if OVERVIEW not in former and (folder / OVERVIEW).exists():
+            raise PFVValueError(
+                f"--out {folder}: it holds an {OVERVIEW} of something else; give another."
+            )
+        return cls(folder, former)
 
     @property
     def overview(self) -> Path:
@@ -94,16 +123,29 @@ class Outputs:
                 "yours on a disk with room."
             ) from error
 
-    def write_record(self, record: dict[str, Any], files: Iterable[str]) -> None:
-        """Write the record last: where it is, the run is complete. Old pictures go."""
+    def write_plan(self, pictures: Iterable[str]) -> None:
+        """Write a record of the files to come: a run with ``force`` replaces what is left of them.
+
+        Those of the former run are in it as well, as long as they are there.
+        """
+        files = sorted({*self.former, *pictures} - {OVERVIEW})
+        self._write({"unfinished": True, "files": [{"heatmap": file} for file in files]})
+
+    def write_record(self, record: dict[str, Any], pictures: Iterable[str]) -> None:
+        """Write the record in place of the plan: the run is complete. Old pictures go."""
+        written = {*pictures}
+        with self.writing() as folder:
+            for name in self.former - (written and {*written, OVERVIEW}):
+                (folder / name).unlink(missing_ok=True)
+        self._write(record)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        """Write the record whole or not at all."""
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
         with self.writing() as folder:
-            (folder / RECORD).write_text(text + "\n", "utf-8")
-            stale = self.former - set(files)
-            if self.former and self.former == stale:  # no pictures, so no overview of them
-                stale |= {OVERVIEW}
-            for name in stale:
-                (folder / name).unlink(missing_ok=True)
+            part = folder / f".{RECORD}.part"
+            part.write_text(text + "\n", "utf-8")
+            part.replace(folder / RECORD)
 
 
 def _safe(photo: str) -> str:
@@ -118,10 +160,11 @@ def _safe(photo: str) -> str:
 
 
 def _files_of(record: Path) -> frozenset[str]:
-    """Names of the pictures that a former run wrote, without any path to elsewhere."""
+    """Names of the files that a former run wrote, without any path to elsewhere."""
     try:
         entries = json.loads(record.read_text("utf-8"))["files"]
         names = [entry["heatmap"] for entry in entries if entry["heatmap"]]
     except (ValueError, KeyError, TypeError):
         raise PFVValueError(f"{record} is no record of this program; give another --out.") from None
-    return frozenset(name for name in names if Path(name).name == name and name.endswith(".png"))
+    names = [name for name in names if Path(name).name == name and name.endswith(".png")]
+    return frozenset([*names, OVERVIEW] if names else [])

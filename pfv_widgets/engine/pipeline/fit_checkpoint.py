@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import IO
 
 import torch
 
@@ -19,7 +17,7 @@ from pfv_widgets.engine.pca.array_file import (
     read_arrays,
     write_arrays,
 )
-from pfv_widgets.engine.pipeline.file_lock import lock
+from pfv_widgets.engine.pipeline.file_lock import InUseError, locked
 from pfv_widgets.engine.pipeline.fit_state import CONTENT, DataSetFit
 from pfv_widgets.errors import PFVValueError, warn
 
@@ -46,35 +44,19 @@ class FitCheckpoint:
         if self._path.is_dir():
             raise PFVValueError(f"checkpoint={str(self._path)!r} is a folder. Give a file in it.")
         beside = self._path.with_name(f".{self._path.name}.lock")
-        with self._lock_file(beside):
-            for part in self._path.parent.glob(f".{escape(self._path.name)}.*.part"):
-                part.unlink(missing_ok=True)  # what a run that was killed has left
+        with ExitStack() as stack:
             try:
-                yield self
-            finally:
-                with suppress(OSError):
-                    beside.unlink()  # Windows leaves it where it is
-
-    def _lock_file(self, beside: Path) -> IO[bytes]:
-        """Open the file beside the checkpoint and lock it."""
-        while True:
-            try:
-                file: IO[bytes] = beside.open("ab")
-            except OSError as error:
-                raise self._unwritable(error) from error
-            try:
-                lock(file)
-            except OSError as error:
-                file.close()
+                stack.enter_context(locked(beside))
+            except InUseError as error:
                 raise PFVValueError(
                     f"checkpoint={str(self._path)!r} is in use by another run. Wait for it, "
                     "or give this one a file of its own."
                 ) from error
-            # a run that ended meanwhile has deleted it: the next run would lock another file
-            with suppress(OSError):
-                if os.path.samestat(os.fstat(file.fileno()), beside.stat()):
-                    return file
-            file.close()
+            except OSError as error:
+                raise self._unwritable(error) from error
+            for part in self._path.parent.glob(f".{escape(self._path.name)}.*.part"):
+                part.unlink(missing_ok=True)  # what a run that was killed has left
+            yield self
 
     def read(self, device: torch.device) -> DataSetFit | None:
         """Return what an earlier run has gathered; None where there is no file."""

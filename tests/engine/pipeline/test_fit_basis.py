@@ -26,7 +26,7 @@ from pfv_widgets.engine.network.fingerprint import network_fingerprint
 from pfv_widgets.engine.pca import array_file
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.streamed_moments import StreamedMoments
-from pfv_widgets.engine.pipeline import file_lock, fit_checkpoint
+from pfv_widgets.engine.pipeline import file_lock
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
 from pfv_widgets.engine.pipeline.pfv import PFV
@@ -386,14 +386,15 @@ def test_run_that_begins_as_another_ends_holds_the_file_that_a_third_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, locked = tmp_path / "fit.npz", []
+    lock = file_lock.lock
 
     def lock_late(opened: IO[bytes]) -> None:
         if not locked:  # between opening and locking, the run before deletes its lock file
             (tmp_path / ".fit.npz.lock").unlink()
         locked.append(opened)
-        file_lock.lock(opened)
+        lock(opened)
 
-    monkeypatch.setattr(fit_checkpoint, "lock", lock_late)
+    monkeypatch.setattr(file_lock, "lock", lock_late)
     with FitCheckpoint(file, 60).locked():
         assert len(locked) == 2
         with pytest.raises(PFVValueError, match="in use"), FitCheckpoint(file, 60).locked():
