@@ -372,14 +372,18 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     assert "--out" in capsys.readouterr().err
     assert main(["fit", *common, "--force", "--out", str(basis), "--layer", "nowhere"]) == 1
     assert "--layer nowhere is not" in capsys.readouterr().err
-    fitted = PrincipalBasis.load(basis)
-    monkeypatch.setattr(pipeline, "fit_basis", lambda *_, **__: {"": fitted})
+    fitted, taken = PrincipalBasis.load(basis), tmp_path / "taken.npz"
+
+    def fit_meanwhile(*_: object, **__: object) -> dict[str, PrincipalBasis]:
+        taken.mkdir()
+        return {"": fitted}
+
+    monkeypatch.setattr(pipeline, "fit_basis", fit_meanwhile)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").mkdir()
-    basis.with_name("folder").mkdir()
-    assert main(["fit", str(photos), "--force", "--out", str(basis.with_name("folder"))]) == 0
+    assert main(["fit", str(photos), "--out", str(taken)]) == 0
     output = capsys.readouterr()
-    assert "cannot be written" in output.err
+    assert f"--out {taken} cannot be written" in output.err
     written = Path(output.out.split("Wrote ")[1].split(": ")[0])
     assert written.parent.parent == tmp_path / "elsewhere"
     assert PrincipalBasis.load(written).layer == fitted.layer
@@ -399,3 +403,29 @@ def test_methods_are_drawn_from_the_command_line(
     assert out.read_bytes() == before
     assert main([*command, "--layer", "nowhere", "--out", str(tmp_path / "other.png")]) == 1
     assert "--layer nowhere is not" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fit", "methods", "report"])
+def test_folder_in_the_place_of_a_result_is_refused_before_anything_is_computed(
+    command: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = photos.parent / "folder.png"
+    folder.mkdir()
+    run = [command, str(photos), "--force", "--out", str(folder), "--model", "nosuchnet"]
+    assert main(run) == 1
+    assert capsys.readouterr().err == (
+        f"pfv-widgets: error: --out {folder}: it is a folder; give the name of a file in it.\n"
+    )
+
+
+def test_checkpoint_that_was_not_named_is_told_by_the_option_that_was(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = photos.parent / "basis.npz"
+    fit = ["fit", str(photos), "--size", "32", "--device", "cpu", "--out", str(out)]
+    checkpoint = out.with_suffix(".checkpoint.npz")
+    checkpoint.mkdir()
+    assert main(fit) == 1
+    assert f"error: --out {out}: its checkpoint {checkpoint} is a folder" in capsys.readouterr().err
+    assert main([*fit, "--checkpoint", str(checkpoint)]) == 1
+    assert f"error: --checkpoint {checkpoint} is a folder" in capsys.readouterr().err

@@ -14,7 +14,15 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pfv_widgets.commands.options import add_inputs, add_output, say, warn
+from pfv_widgets.commands.options import (
+    add_inputs,
+    add_output,
+    in_options,
+    option_names,
+    say,
+    warn,
+)
+from pfv_widgets.engine.export.output_paths import checked_path
 from pfv_widgets.errors import PFVError, PFVValueError, PFVWarning
 
 if TYPE_CHECKING:
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
 
     from pfv_widgets.engine.data.preprocessing import Preprocessing
     from pfv_widgets.engine.pca.basis import PrincipalBasis
+
+OPTIONS = {"path": "--out"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -68,22 +78,29 @@ def run(options: argparse.Namespace) -> int:
     model = load_model(options.model, options.weights)
     ranks, rank = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "RANK"))
     checkpoint = options.checkpoint or options.out.with_suffix(".checkpoint.npz")
+    names = option_names(options) | OPTIONS
+    if options.checkpoint is None:
+        names["checkpoint"] = f"--out {options.out}: its checkpoint"
     if options.resume and rank == 0 and not checkpoint.exists():
         warn(f"--resume: there is no checkpoint {checkpoint}; the fit begins anew.")
     options.quiet = options.quiet or rank > 0  # of torchrun: one process speaks for all
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PFVWarning)
-        bases = fit_basis(
-            model, options.photos, layers, components=options.components, device=options.device,
-            progress=not options.quiet and sys.stderr.isatty(), size=options.size,
-            batch_size=options.batch_size, every=options.every, resume=options.resume,
-            distributed=ranks > 1 or is_torchelastic_launched(),  # one of one joins as well
-            checkpoint=checkpoint, transform=_transform(options.size, model),
-        )  # fmt: skip
+        try:
+            bases = fit_basis(
+                model, options.photos, layers, components=options.components,
+                device=options.device, progress=not options.quiet and sys.stderr.isatty(),
+                size=options.size, batch_size=options.batch_size, every=options.every,
+                resume=options.resume, checkpoint=checkpoint,
+                distributed=ranks > 1 or is_torchelastic_launched(),  # one of one joins as well
+                transform=_transform(options.size, model),
+            )  # fmt: skip
+        except PFVError as error:
+            raise PFVValueError(in_options(str(error), names)) from error
     if rank > 0:
         return 0
     for warning in caught:
-        warn(str(warning.message))
+        warn(in_options(str(warning.message), names))
     for file, basis in zip(files, bases.values(), strict=True):
         written = _saved(basis, file)
         data = basis.data
@@ -113,7 +130,7 @@ def _saved(basis: PrincipalBasis, file: Path) -> Path:
     except PFVError as error:
         other = Path(tempfile.mkdtemp(prefix="pfv-widgets-")) / file.name
         basis.save(other)
-        warn(f"{error} It was written to {other}.")
+        warn(f"{in_options(str(error), OPTIONS)} It was written to {other}.")
         return other
     return file
 
@@ -126,7 +143,6 @@ def _file_of(out: Path, layer: str | None, number: int) -> Path:
 
 
 def _check(file: Path, *, replace: bool) -> None:
+    checked_path(file, {file.suffix.lower()}, "of any name")
     if file.exists() and not replace:
         raise PFVValueError(f"--out {file}: it is there; give another file, or --force.")
-    if not file.parent.is_dir():
-        raise PFVValueError(f"--out {file}: there is no folder {file.parent}; make it first.")

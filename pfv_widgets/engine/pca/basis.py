@@ -252,8 +252,8 @@ class PrincipalBasis:
             write_arrays(Path(path), self._arrays())
         except (OSError, TypeError, ValueError) as error:
             raise PFVValueError(
-                f"path={path!r} cannot be written ({type(error).__name__}: {error!s:.120}). Give "
-                "the path of a file in a folder that exists, on a disk with room."
+                f"path={str(path)!r} cannot be written ({type(error).__name__}: {error!s:.120}). "
+                "Give the path of a file in a folder that exists, on a disk with room."
             ) from error
 
     def _arrays(self) -> Arrays:
