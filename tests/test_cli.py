@@ -204,7 +204,9 @@ def test_json_only_writes_no_picture(photos: Path, tmp_path: Path) -> None:
         (["{photos}", "--layer", "no layer"], "error: --layer 'no layer' is not in this network."),
         (["{photos}", "--layer", "nowhere"], "; it has 22 in all."),
         (["nowhere/x.png"], "error: PHOTOS nowhere/x.png does not exist"),
-        (["{photos}", "--device", "abacus"], "abacus"),
+        (["{photos}", "--device", "abacus"], "error: --device abacus is not available on this"),
+        (["{photos}", "--weights", "random"], "of torchvision, or leave --weights out."),
+        ([""], "PHOTOS '': expected a folder, a glob such as 'photos/*.jpg', or a path."),
         (["{photos}", "--out", "{photos}/a.png"], "it is a file"),
     ],
 )
@@ -368,6 +370,8 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     assert f"{expected}that `pfv-widgets fit` wrote." in capsys.readouterr().err
     assert main(["heatmaps", *common, "--basis", str(basis), "--layer", "stage2"]) == 1
     assert "or --basis-of 'this batch', which" in capsys.readouterr().err
+    assert main(["heatmaps", *common, "--basis", str(basis), "--components", "5"]) == 1
+    assert "make a basis with more: `pfv-widgets fit --components`." in capsys.readouterr().err
     assert main(fit) == 1
     assert "--out" in capsys.readouterr().err
     assert main(["fit", *common, "--force", "--out", str(basis), "--layer", "nowhere"]) == 1

@@ -25,6 +25,10 @@ _PHOTOS = ("photos", "source", "data", "images", "images_or_dataset", "labels")
 _LITERAL = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\[[^\]]*\]|\([^)]*\)|[\w+-]+(?:\.\d+)?"""
 _PHRASES = {
     r"that PrincipalBasis\.save wrote": "that `pfv-widgets fit` wrote",
+    r"fit_basis\(\.\.\., components=\.\.\.\)": "`pfv-widgets fit --components`",
+    r"(\*\.jpg'), a path, an open file, .*, or a list of them": r"\1, or a path",
+    r"leave weights out": "leave --weights out",
+    r"^layers: (?=layer=)": "",
     r": load_images\(\.\.\., size=\.\.\.\)": ", with --size",
     r"or None for the": "or leave it out for the",
     r"\(height, width\) in pixels, whole numbers (.*), or one for a square": (

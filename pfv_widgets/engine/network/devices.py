@@ -14,6 +14,7 @@ from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.network.capture import named_parameters
 from pfv_widgets.engine.network.fingerprint import modules_of
 from pfv_widgets.errors import PFVValueError, first_line
+from pfv_widgets.parameters import listed
 
 _COPIED_TO = "_pfv_copied_to"  # attribute of a copy's root: the name of its device
 
@@ -26,9 +27,11 @@ def choose_device(model: nn.Module, device: str | torch.device = "auto") -> torc
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        # of CUDA PyTorch says what is missing, of others which backends it was built with
+        reason = f" ({first_line(error)})" if str(device).startswith("cuda") else ""
         raise PFVValueError(
-            f"device={device!r} cannot be used ({first_line(error)}). "
-            f"Choose one of {', '.join(repr(name) for name in available_devices())}."
+            f"device={device!r} is not available on this machine{reason}: choose "
+            f"{listed(available_devices(), ' or ')}."
         ) from error
     if chosen.type == "meta":
         raise PFVValueError("device='meta' holds no numbers. Choose 'cpu', 'cuda' or 'mps'.")

@@ -228,6 +228,9 @@ def test_command_writes_the_page_and_refuses_to_replace_it(
     assert main(["report", *each, *common, "--force", "--quiet"]) == 0
     assert main(["report", str(tmp_path / "dark"), *common, "--force"]) == 1
     assert "PHOTOS: the photos have no labels" in capsys.readouterr().err
+    common[common.index("stage2.3")] = "nowhere"
+    assert main(["report", *each, *common, "--force"]) == 1
+    assert "error: --layers nowhere is not in this network" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("returned", ["nothing", "text", "flat", "dataclass"])

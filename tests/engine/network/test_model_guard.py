@@ -280,9 +280,9 @@ def test_network_on_its_device_is_not_copied(device: Any) -> None:
     assert on_device(unwrap(network), choose_device(network, device)) is network
 
 
-@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta", 3.5, None])
-def test_device_that_cannot_be_used_is_named(device: Any) -> None:
-    with pytest.raises(PFVValueError, match=r"device=.*'cpu'"):
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "ipu", "meta", 3.5, None])
+def test_device_that_cannot_be_used_is_named_in_a_sentence(device: Any) -> None:
+    with pytest.raises(PFVValueError, match=r"^device=(?=.*'cpu').{,250}$"):
         choose_device(tiny(), device)
 
 
