@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
             progress=lambda *step: _show(bar, *step),
         )  # fmt: skip
     report.save(options.out)
-    say(options, f"{report.advice}\nWrote {options.out}", images, report.warnings)
+    say(options, report.advice, images, report.warnings)
+    say(options, f"Wrote {options.out}")
     return 0
 
 

@@ -220,7 +220,9 @@ def test_command_writes_the_page_and_refuses_to_replace_it(
     out = tmp_path / "report.html"
     common = ["--size", "32", "--device", "cpu", "--layers", "stage2.3", "--out", str(out)]
     assert main(["report", str(tmp_path), *common]) == 0
-    assert "Cut at stage2.3" in capsys.readouterr().out
+    advice, written = capsys.readouterr().out.splitlines()
+    assert "Cut at stage2.3" in advice
+    assert written == f"Wrote {out}"
     assert "dark: 4, light: 4" in out.read_text("utf-8")
     each = [str(tmp_path / "dark"), str(tmp_path / "light")]
     assert main(["report", *each, *common]) == 1
