@@ -151,6 +151,12 @@ def text_or_none(name: str, value: Any, legal: str = "a text") -> str | None:
     return value
 
 
+def distinct_layers(name: str, layers: Sequence[str | None]) -> None:
+    """Refuse a layer that is named twice."""
+    if len(set(layers)) < len(layers):
+        raise PFVValueError(f"{name}={[*layers]!r}: a layer is given twice; give each once.")
+
+
 def path_of(name: str, value: Any) -> Path:
     """Return a path of a text or a path."""
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):

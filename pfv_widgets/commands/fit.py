@@ -70,8 +70,6 @@ def run(options: argparse.Namespace) -> int:
     from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 
     layers = options.layer or [None]
-    if len(set(layers)) < len(layers):
-        raise PFVValueError(f"layer={layers}: the same one twice; give each once.")
     files = [_file_of(options.out, layer, len(layers)) for layer in layers]
     for file in files:
         _check(file, replace=options.force)  # before anything is computed

@@ -16,6 +16,7 @@ from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer, LayerListing
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.validation import distinct_layers
 
 Floats = npt.NDArray[np.float64]
 MOST_LAYERS = 8
@@ -83,8 +84,9 @@ def chosen_layers(listing: LayerListing, layers: Sequence[str] | None) -> tuple[
             raise PFVValueError("layers is empty: give names from pfv.layers, or None.")
         if not all(isinstance(name, str) for name in layers):
             raise PFVTypeError(f"layers={layers!r:.80}: expected a list of names, or None.")
+        distinct_layers("layers", layers)
         try:
-            named = [listing[name] for name in dict.fromkeys(layers)]
+            named = [listing[name] for name in layers]
         except PFVValueError as error:
             raise PFVValueError(f"layers: {error}") from None
         return tuple(sorted(named, key=listing.layers.index))

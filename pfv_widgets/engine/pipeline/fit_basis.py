@@ -37,6 +37,7 @@ from pfv_widgets.engine.pipeline.fit_checkpoint import FitCheckpoint
 from pfv_widgets.engine.pipeline.fit_state import DataSetFit, LayerFit, read_after
 from pfv_widgets.errors import PFVTypeError, PFVValueError, warn
 from pfv_widgets.validation import (
+    distinct_layers,
     function_or_none,
     number,
     path_of,
@@ -146,6 +147,7 @@ def fit_basis(
     names = [text_or_none("layer", one, "a layer's name") for one in layers]
     if not names:
         raise PFVValueError("layer=[]: give at least one name of a layer, or None.")
+    distinct_layers("layer", names)
     components = None if components is None else whole_number("components", components, 1)
     progress = truth_value("progress", progress)
     resume = truth_value("resume", resume)

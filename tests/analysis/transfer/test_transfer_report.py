@@ -183,6 +183,7 @@ def test_bad_input_is_named() -> None:
     fails("one photo", images[:2], ["a", "b"])
     fails("layer='5'", images, labels, layers=["5"])
     fails("layers is empty", images, labels, layers=[])
+    fails(r"layers=\['0', '0'\]: a layer is given twice", images, labels, layers=["0", "0"])
     fails("labels", TensorDataset(images, torch.zeros(8)), ["a"] * 8)
     fails("label", TensorDataset(images, torch.zeros(8)))
     whole = TensorDataset(images.repeat(4, 1, 1, 1), torch.arange(32) % 2)
@@ -230,9 +231,11 @@ def test_command_writes_the_page_and_refuses_to_replace_it(
     assert main(["report", *each, *common, "--force", "--quiet"]) == 0
     assert main(["report", str(tmp_path / "dark"), *common, "--force"]) == 1
     assert "PHOTOS: the photos have no labels" in capsys.readouterr().err
-    common[common.index("stage2.3")] = "nowhere"
-    assert main(["report", *each, *common, "--force"]) == 1
+    run = ["report", *each, *common, "--force", "--layers"]
+    assert main([*run, "nowhere"]) == 1
     assert "error: --layers nowhere is not in this network" in capsys.readouterr().err
+    assert main([*run, "stage2", "stage2"]) == 1
+    assert "error: --layers stage2 stage2: a layer is given twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("returned", ["nothing", "text", "flat", "dataclass"])

@@ -444,7 +444,7 @@ def test_basis_file_keeps_everything_and_refuses_a_changed_number(tmp_path: Path
     [{"batch_size": 0}, {"every": -1, "checkpoint": "x"}, {"layer": []}, {"resume": True},
      {"checkpoint": 3}, {"size": "big"}, {"checkpoint": "no/such/folder/fit.npz"},
      {"checkpoint": "."}, {"components": "3"}, {"components": 0}, {"layer": 3},
-     {"progress": "yes"}],
+     {"progress": "yes"}, {"layer": ["6", "6"]}],
 )  # fmt: skip
 def test_wrong_argument_is_named_before_the_data_are_read(
     wrong: dict[str, object], folder: Path
