@@ -44,7 +44,16 @@ def test_module_runs_and_starts_without_torch() -> None:
     assert done.stdout.splitlines() == [f"pfv-widgets {pfv_widgets.__version__}", "False False"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--port", "70000"], ["heatmaps"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["demo", "--port", "70000"],
+        ["heatmaps"],
+        ["heatmaps", "a.png", "--out", ""],
+    ],
+)
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as excinfo:
         main(arguments)

@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="that `pfv-widgets fit` wrote (default: fitted to the photos)",
     )
     folder = "folder of the results (default: %(default)s)"
-    parser.add_argument("--out", type=Path, default=Path("heatmaps"), metavar="DIR", help=folder)
+    parser.add_argument("--out", type=_folder, default=Path("heatmaps"), metavar="DIR", help=folder)
     parser.add_argument("--force", action="store_true", help="replace the results of a former run")
     parser.add_argument("--json-only", action="store_true", help=f"write {RECORD} and no pictures")
     add_quiet(parser)
@@ -60,6 +60,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         else:
             action = argparse.BooleanOptionalAction
             knobs.add_argument(flag, action=action, default=default, help=parameter.help)
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give the name of a folder")
+    return Path(text)
 
 
 def run(options: argparse.Namespace) -> int:
