@@ -36,6 +36,8 @@ def read_photo(source: Path | io.BytesIO) -> Image.Image:
     UnreadableError
         With the reason: empty, not an image, truncated, above ``MAX_MEGAPIXELS``.
     """
+    if isinstance(source, Path) and is_broken_link(source):
+        raise UnreadableError("it is a link that leads to no file")
     try:
         size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
         if size == 0:
@@ -54,6 +56,11 @@ def read_photo(source: Path | io.BytesIO) -> Image.Image:
         raise UnreadableError(f"more than {MAX_MEGAPIXELS} megapixels: shrink it first") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
         raise UnreadableError(f"cannot be decoded ({error})") from error
+
+
+def is_broken_link(path: Path) -> bool:
+    """Whether a path is a link that leads to no file."""
+    return path.is_symlink() and not path.exists()
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pfv_widgets.engine.data.decoding import is_broken_link
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import listed
 
@@ -135,12 +136,24 @@ def _from_path(text: str | bytes) -> list[Picture]:
             return _from_folder(path)
         if path.is_file():
             return [Picture(path, path.name)]
-        raise PFVValueError(f"source={text!r} is neither a file nor a folder.")
+        if path.is_fifo():  # it can be read only once
+            return [Picture(io.BytesIO(_content(path)), path.name)]
+        raise PFVValueError(
+            f"source={text!r} is neither a file nor a folder: write the picture to a file and give "
+            "its path."
+        )
     if _holds(path.is_symlink):
         raise PFVValueError(f"source={text!r} is a link that leads to no file: {_target(path)}.")
     if glob.has_magic(text):
         return _from_glob(text)
     raise PFVValueError(f"source={text!r} does not exist. {_nearest(path)}")
+
+
+def _content(pipe: Path) -> bytes:
+    try:
+        return pipe.read_bytes()
+    except OSError as error:
+        raise PFVValueError(f"source={str(pipe)!r} cannot be read: {error.strerror}.") from error
 
 
 def _from_folder(folder: Path) -> list[Picture]:
@@ -151,16 +164,19 @@ def _from_folder(folder: Path) -> list[Picture]:
         reason = error.strerror or error
         raise PFVValueError(f"source={str(folder)!r} cannot be read: {reason}.") from error
     own = [path for path in entries if _is_picture(path)]
-    if own:
-        return [Picture(path, path.name) for path in own]
-    classes = [path for path in entries if _is_class(path)]
-    pictures = [Picture(path, path.name, _encodable(c.name)) for c in classes for path in _below(c)]
-    if not pictures:
+    if not any(path.is_file() for path in own):
+        classes = [path for path in entries if _is_class(path)]
+        pictures = [
+            Picture(path, path.name, _encodable(c.name)) for c in classes for path in _below(c)
+        ]
+        if pictures:
+            return pictures
+    if not own:
         raise PFVValueError(
             f"source={str(folder)!r}: the folder and its sub-folders hold no images "
             "(.jpg, .png, .webp, .tif, …)."
         )
-    return pictures
+    return [Picture(path, path.name) for path in own]
 
 
 def _is_class(folder: Path) -> bool:
@@ -183,7 +199,7 @@ def _from_glob(pattern: str) -> list[Picture]:
     paths = _sorted(Path(match) for match in _matches(str(Path(pattern).expanduser())))
     files = [path for path in paths if path.is_file()]
     if files:
-        pictures = [path for path in files if _is_picture(path)] or files
+        pictures = [path for path in paths if _is_picture(path)] or files
         return [Picture(path, path.name) for path in pictures]
     if not paths:
         folder = str(Path().absolute())
@@ -220,8 +236,10 @@ def _folders_below(root: str, seen: set[str]) -> list[str]:
 
 
 def _is_picture(path: Path) -> bool:
-    visible = not path.name.startswith(".")
-    return visible and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    """Whether a file is taken by its name; so is a link that leads nowhere, to be named."""
+    if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+        return False
+    return path.is_file() or is_broken_link(path)
 
 
 def _sorted(paths: Iterable[Path]) -> list[Path]:

@@ -56,6 +56,13 @@ def test_only_unreadable_files_are_an_error_with_the_reasons(tmp_path: Path) -> 
         load_images(tmp_path)
 
 
+def test_link_that_leads_nowhere_is_skipped_with_the_reason(photos: Path) -> None:
+    (photos / "gone.png").symlink_to(photos / "no file")
+    with pytest.warns(PFVWarning, match="left out"):
+        batch = load_images(photos, size=32)
+    assert batch.skipped == ("gone.png: it is a link that leads to no file",)
+
+
 def test_unreadable_file_is_skipped_with_a_transform_too(photos: Path) -> None:
     (photos / "a.png").write_bytes(b"")
     steps = transforms.Compose([transforms.CenterCrop(8), transforms.ToTensor()])

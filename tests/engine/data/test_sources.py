@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -78,6 +79,31 @@ def test_link_that_leads_nowhere_is_told_where_it_leads(tmp_path: Path) -> None:
         pictures_of(tmp_path / "gone.png")
 
 
+@pytest.mark.parametrize("pattern", ["", "*", "**"])
+def test_link_in_a_folder_that_leads_nowhere_is_listed(tmp_path: Path, pattern: str) -> None:
+    touch(tmp_path / "1.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "no file")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "no file")
+    assert names(str(tmp_path / pattern)) == ["1.png", "gone.png"]
+
+
+def test_classes_are_found_beside_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "1.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "no file")
+    assert [(p.name, p.label) for p in pictures_of(tmp_path)] == [("1.png", "a")]
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="pipes have no path here")
+def test_pipe_is_read_once() -> None:
+    end, start = os.pipe()
+    os.write(start, b"content")
+    os.close(start)
+    (picture,) = pictures_of(f"/dev/fd/{end}")
+    os.close(end)
+    assert isinstance(picture.content, io.BytesIO)
+    assert (picture.name, picture.content.getvalue()) == (str(end), b"content")
+
+
 def test_glob_descends_with_two_stars(tmp_path: Path) -> None:
     touch(tmp_path / "1.png", tmp_path / "a" / "b" / "2.png", tmp_path / "a" / "notes.txt")
     assert names(f"{tmp_path}/**/*.png") == ["1.png", "2.png"]
@@ -148,7 +174,7 @@ def test_missing_path_suggests_the_nearest(tmp_path: Path) -> None:
         ("nothing-here-*.png", "matches no file"),
         ("a" * 5000, "does not exist"),
         ("nul\0byte.png", "does not exist"),
-        (os.devnull, "neither"),
+        (os.devnull, "neither a file nor a folder: write the picture to a file"),
     ],
 )
 def test_source_without_pictures_is_a_named_error(source: object, message: str) -> None:
