@@ -118,9 +118,10 @@ class Evidence:
             lines.append(f"Photos of the class look {self.quality}: by their contrasts alone they "
                          f"are told from others with AUC {self.seen:.2f}.")  # fmt: skip
         if self.groups:
-            means = [f"{name} {value:.2f}" for name, value in list(self.groups.items())[:_FEW]]
+            few = list(self.groups.items())[:_FEW]
+            means = [f"{name} " + f"{value:.2f}".replace("-", "−") for name, value in few]
             more = f" and {len(self.groups) - _FEW} more" if len(self.groups) > _FEW else ""
-            lines.append(f"Mean score by group: {', '.join(means)}{more}.".replace("-", "−"))
+            lines.append(f"Mean score by group: {', '.join(means)}{more}.")
         return tuple(lines)
 
     def _causal_lines(self) -> list[str]:

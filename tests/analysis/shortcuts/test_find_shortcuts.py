@@ -148,6 +148,11 @@ def test_a_mark_that_the_pixels_tell_for_sure_is_confirmed_by_its_effect(place: 
     assert not confirmed(math.nan)  # there is no mark in the pixels
 
 
+def test_hyphens_of_a_group_stay_where_its_score_has_a_minus() -> None:
+    evidence = replace(planted("frame")[2].suspects[0].evidence, groups={"half-open": -0.25})
+    assert evidence.lines()[-1] == "Mean score by group: half-open −0.25."
+
+
 def test_evidence_that_is_undefined_is_said_in_words() -> None:
     evidence, none = planted("frame")[2].suspects[0].evidence, Share(0, 0)
     undefined = replace(
