@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -94,6 +93,8 @@ def attribute(
     name, chosen = method_of(method, options)
     target = Target(layer, checked_unit(unit), output)
     batch = batch_of(images)
+    if not len(batch):
+        raise PFVValueError("images: the batch is empty. Give at least one image.")
     network = unwrap(model)
     check_gradient_of(network, chosen)
     where = choose_device(network, device)
@@ -134,8 +135,8 @@ def _attribution(
         )
         signed = signed.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
     maps = reduce_channels(signed, method.reduction)
-    empty = maps.abs().flatten(1).amax(1) == 0
-    if (empty & ~broken).any():
+    empty = (maps.abs().flatten(1).amax(1) == 0) & ~broken
+    if empty.any():
         named = [one for one, no in zip(images.names, empty.tolist(), strict=True) if no]
         messages.append(
             f"The map is zero everywhere in {len(named)} of {len(images)} images "
@@ -145,6 +146,6 @@ def _attribution(
     options = {f.name: getattr(method, f.name) for f in dataclasses.fields(method)}
     return Attribution(
         maps, signed, scores, units, name,
-        MappingProxyType(options), target, images.names, images.pixels, tuple(messages),
+        options, target, images.names, images.pixels, tuple(messages),
         method.details(images.size),
     )  # fmt: skip

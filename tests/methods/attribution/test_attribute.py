@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +47,22 @@ def test_a_signal_that_dies_on_the_way_is_told() -> None:
         result = pw.attribute(model, blobs(2, 8), "deconvnet")
     assert not result.maps.any()
     result.figure()
+    images = blobs(3, 8)
+    images.tensor[1] = torch.nan
+    with (
+        pytest.warns(PFVWarning, match=r"NaN .* in 1 of 3 images \(image 2\)"),
+        pytest.warns(PFVWarning, match=r"zero everywhere in 2 of 3 images \(image 1, image 3\)"),
+    ):
+        pw.attribute(model, images, "deconvnet")
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_an_attribution_is_copied_and_pickled(again: Callable[[Any], Any]) -> None:
+    result = pw.attribute(tiny(), blobs(2), "occlusion")
+    new = again(result)
+    assert torch.equal(new.maps, result.maps)
+    assert new.options == result.options
+    assert (new.target, new.names, new.details) == (result.target, result.names, result.details)
 
 
 @pytest.mark.parametrize("method", ["guided_backprop", "gradient_times_input"])
@@ -90,6 +110,13 @@ def test_what_a_map_depends_on_is_printed_and_stands_below_the_figure() -> None:
         assert words in " ".join(result.details)
         foot = " ".join(one.get_text() for one in result.figure().texts).replace("\n", " ")
         assert words in foot
+
+
+def test_a_batch_without_images_is_refused() -> None:
+    one = blobs(1)
+    none = pw.ImageBatch(one.pixels[:0], one.tensor[:0], ())
+    with pytest.raises(PFVValueError, match="images: the batch is empty"):
+        pw.attribute(tiny(), none, "saliency")
 
 
 def test_images_that_are_not_there_are_named() -> None:
