@@ -11,7 +11,12 @@ import torch
 from torch import Tensor
 
 from pfv_widgets.analysis.classes.class_basis import ClassBasis, class_basis
-from pfv_widgets.analysis.classes.score_decomposition import STEPS, Shares, split_scores
+from pfv_widgets.analysis.classes.score_decomposition import (
+    STEPS,
+    Shares,
+    largest_of,
+    split_scores,
+)
 from pfv_widgets.analysis.core.labelled_units import LabelledUnits, labelled_units, unknown_labels
 from pfv_widgets.analysis.core.scores_from_layer import (
     scores_from_last_used_layer,
@@ -134,8 +139,11 @@ class ComponentClasses:
 
     @property
     def completeness_error(self) -> float:
-        """Largest error of the integral in units of the score; 0 where :attr:`exact`."""
-        return float(self.image_error.abs().max())
+        """Largest error of the integral in units of the score; 0 where :attr:`exact`.
+
+        Photos whose scores are NaN or infinite have none.
+        """
+        return largest_of(self.image_error)
 
     @property
     def predicted(self) -> Tensor:

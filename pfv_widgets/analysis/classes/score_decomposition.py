@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,11 +51,11 @@ def split_scores(
         total = part.scores - baseline
         directions = basis.components.to(centred)
         parts = [_part(centred, one) for one in directions]
-        largest = torch.cat([part.scores, baseline]).abs().max()
-        scale = float(_EXACT * total.abs().max() + _ROUNDING * largest)
+        largest = largest_of(torch.cat([part.scores, baseline]))
+        scale = _EXACT * largest_of(total) + _ROUNDING * largest
         mirrored = part.run(mean - centred) - baseline
         shares = None
-        if bool(((total + mirrored).abs() <= scale).all()):
+        if _adds_up(total + mirrored, total, scale):
             shares = shares_of_parts(part, mean, centred, parts, scale)
         if shares is not None:
             error, exact = torch.zeros_like(total), True
@@ -86,8 +87,21 @@ def shares_of_parts(
         part.run(part.features - one) + share - part.scores
         for one, share in zip(parts, shares.unbind(1), strict=True)
     )
-    errors = (shares.sum(1) + rest - (part.scores - baseline), *left_out)
-    return shares if all(bool((one.abs() <= tolerance).all()) for one in errors) else None
+    total = part.scores - baseline
+    errors = (shares.sum(1) + rest - total, *left_out)
+    return shares if all(_adds_up(one, total, tolerance) for one in errors) else None
+
+
+def largest_of(values: Tensor) -> float:
+    """Return the largest size of those values that are finite; NaN where none is."""
+    finite = values[torch.isfinite(values)]
+    return float(finite.abs().max()) if len(finite) else math.nan
+
+
+def _adds_up(errors: Tensor, total: Tensor, tolerance: float) -> bool:
+    """Whether errors are small wherever scores are numbers; False where none is."""
+    finite = torch.isfinite(total)
+    return bool(finite.any()) and bool((errors[finite].abs() <= tolerance).all())
 
 
 def _integrated(

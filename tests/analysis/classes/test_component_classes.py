@@ -252,6 +252,20 @@ def test_nan_features_are_refused_and_a_training_network_is_evaluated() -> None:
     assert training.training
 
 
+def test_one_photo_of_nan_says_nothing_of_the_others() -> None:
+    images = blobs(6)
+    images.tensor[0] = torch.nan
+    pfv = pw.PFV(tiny(), images)
+    weights = (0.0,) + (1.0,) * 5
+    exact, integrated = (
+        pw.component_classes(pfv.render(layer=layer, components=2, images=weights))
+        for layer in (LAYER, "6")
+    )
+    assert (exact.exact, integrated.exact) == (True, False)
+    assert 0 < integrated.completeness_error < 1
+    assert integrated.image_rest[0].isnan().all()
+
+
 def test_the_figure_has_a_row_a_component() -> None:
     result = pw.component_classes(pw.PFV(tiny(), blobs(4)), layer=LAYER, components=2)
     figure = result.figure()
