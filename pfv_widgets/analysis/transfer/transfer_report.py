@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -116,7 +117,7 @@ def transfer_report(
     messages = [] if other is not None else ["The network cannot be copied: none is untrained."]
     features, more = _usable(features)
     messages += [*_about(unused, chosen), *more]
-    return _report(ours, features, chosen, messages, report, unused=unused)
+    return _report(ours, features, chosen, messages, report, unused=unused, device=where)
 
 
 def _about(unused: Sequence[Layer], chosen: Sequence[Layer]) -> list[str]:
@@ -169,6 +170,7 @@ def _report(
     report: Progress,
     *,
     unused: Sequence[Layer],
+    device: torch.device,
 ) -> TransferReport:
     rows, probes = [], []
     for index, layer in enumerate(layers):
@@ -184,8 +186,8 @@ def _report(
     report("components and photos", len(layers), len(layers))
     values = features.by_layer[name]
     try:
-        pfv = PFV(model, features.pictures)
-        components = components_by_class(pfv, name, features.picture_indices)
+        with closing(PFV(model, features.pictures, device)) as pfv:
+            components = components_by_class(pfv, name, features.picture_indices)
     except PFVError as error:  # the probes stand without them
         components, messages = (), [*messages, f"No components: {error}"]
     doubtful = (*mislabelled(probe, features.names), *outliers(

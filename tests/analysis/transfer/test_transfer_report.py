@@ -169,6 +169,15 @@ def test_data_sets_and_loaders_give_the_same_as_tensors(report: pw.TransferRepor
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_components_are_fitted_on_the_device_that_was_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # where device="auto" would run
+    result = pw.transfer_report(network(), *striped(), layers=["2"], device="cpu")
+    assert result.warnings == ()
+    assert result.components
+
+
 def test_bad_input_is_named() -> None:
     images, labels = striped(8)
     model = network()
