@@ -14,6 +14,7 @@ from pfv_widgets.analysis.transfer.probes import NEIGHBOURS, SEED, Probe
 from pfv_widgets.engine.pipeline.pfv import PFV
 
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int_]
 Pixels = npt.NDArray[np.uint8]
 
 COMPONENTS = 8  # that are compared with the classes
@@ -110,24 +111,38 @@ class DoubtfulPhoto:
 
 def confused_pairs(probe: Probe) -> tuple[ConfusedPair, ...]:
     """Return up to five pairs of classes with the most mistakes, those not told apart first."""
-    pairs = []
-    for one, first in enumerate(probe.classes):
-        for other, second in enumerate(probe.classes[one + 1 :], one + 1):
-            inside = (probe.labels == first) | (probe.labels == second)
-            wrong = _mistakes(probe, first, second) + _mistakes(probe, second, first)
-            says_first = probe.probabilities[inside, one] >= probe.probabilities[inside, other]
-            is_first = probe.labels[inside] == first
-            number = int(inside.sum())
-            accuracy = share(int((says_first == is_first).sum()), number)
-            larger = max(is_first.mean(), 1 - is_first.mean())
-            pairs.append(ConfusedPair(first, second, accuracy, float(larger), wrong, number))
+    classes, pairs = probe.classes, []
+    predicted, photos, at_least, above = _counts(probe)
+    for one, first in enumerate(classes):
+        for other, second in enumerate(classes[one + 1 :], one + 1):
+            wrong = int(predicted[one, other] + predicted[other, one])
+            number = int(photos[one] + photos[other])
+            accuracy = share(int(at_least[one, other] + above[other, one]), number)
+            larger = float(max(photos[one], photos[other]) / number)
+            pairs.append(ConfusedPair(first, second, accuracy, larger, wrong, number))
     confused = [pair for pair in pairs if pair.mistaken or not pair.is_distinguishable]
     confused.sort(key=lambda pair: (pair.is_distinguishable, -pair.mistaken / pair.photos))
     return tuple(confused[:_PAIRS])
 
 
-def _mistakes(probe: Probe, label: str, predicted: str) -> int:
-    return int(((probe.labels == label) & (probe.predictions == predicted)).sum())
+def _counts(probe: Probe) -> tuple[Counts, Counts, Counts, Counts]:
+    """Count photos of each class: by their prediction, all, and by whether theirs is more likely.
+
+    Rows are the classes of the photos; the last two say for how many of them their own class has
+    at least, and more than, the probability of another one.
+    """
+    number = len(probe.classes)
+    index = {name: one for one, name in enumerate(probe.classes)}
+    own, named = (
+        np.array([index[name] for name in names]) for names in (probe.labels, probe.predictions)
+    )
+    predicted, at_least, above = np.zeros((3, number, number), int)
+    np.add.at(predicted, (own, named), 1)
+    for one in range(number):
+        likely = probe.probabilities[own == one]
+        at_least[one] = (likely[:, one, None] >= likely).sum(0)
+        above[one] = (likely[:, one, None] > likely).sum(0)
+    return predicted, predicted.sum(1), at_least, above
 
 
 def mislabelled(probe: Probe, names: tuple[str, ...]) -> tuple[DoubtfulPhoto, ...]:

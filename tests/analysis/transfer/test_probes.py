@@ -143,6 +143,32 @@ def test_swapped_label_and_odd_photo_are_noticed(data, rng) -> None:
     assert outliers(np.zeros((42, 3)), labels, names) == ()
 
 
+def test_confused_pairs_are_counted_photo_by_photo(rng: np.random.Generator) -> None:
+    classes = ("a", "b", "c", "d", "e")
+    labels = rng.permutation(np.repeat(classes, [3, 9, 12, 5, 20]))
+    likely = rng.integers(0, 4, (49, 5)).astype(float)  # with ties
+    probe = Probe(classes, labels, np.array(classes)[likely.argmax(1)], likely)
+    pairs = confused_pairs(probe)
+    assert len(pairs) == 5
+    for pair in pairs:
+        rows = [
+            (
+                label,
+                predicted,
+                *likely[photo, [classes.index(pair.first), classes.index(pair.second)]],
+            )
+            for photo, (label, predicted) in enumerate(zip(labels, probe.predictions, strict=True))
+            if label in (pair.first, pair.second)
+        ]
+        right = sum((one >= other) == (label == pair.first) for label, _, one, other in rows)
+        names = [label for label, *_ in rows]
+        assert pair.photos == len(rows)
+        assert pair.accuracy == share(int(right), len(rows))
+        assert pair.chance == max(map(names.count, names)) / len(rows)
+        wrong = [row for row in rows if {*row[:2]} == {pair.first, pair.second}]
+        assert pair.mistaken == len(wrong)
+
+
 def test_pairs_without_information_are_not_told_apart() -> None:
     labels = np.array(["a", "b", "c"] * 12)
     probabilities = np.tile([0.5, 0.4, 0.1], (36, 1))
