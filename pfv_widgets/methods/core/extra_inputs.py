@@ -96,12 +96,12 @@ class NetworkWithInputs(nn.Module):
         value = self.inputs[name]
         if not isinstance(value, Tensor):
             return value
-        value = value.detach().to(images.device, copy=True)  # the network may change it in place
+        value = value.detach()
         if value.ndim > 0 and name in self._repeated:
-            return _repeated(value, (0,), len(images))
-        if value.ndim == 0 or len(value) != self.count:
-            return value
-        return _repeated(value, self.rows, len(images))
+            value = _repeated(value, (0,), len(images))
+        elif value.ndim > 0 and len(value) == self.count:
+            value = _repeated(value, self.rows, len(images))
+        return value.to(images.device, copy=True)  # the network may change it in place
 
 
 @dataclass(frozen=True)
