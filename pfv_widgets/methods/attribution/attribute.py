@@ -74,7 +74,8 @@ def attribute(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"`` or a ``torch.device``.
     chunk_size
-        Images that the method is given at a time; the maps do not depend on it.
+        Images that the method is given at a time, or as many as its ``batch_size`` if that is
+        less; the maps do not depend on it.
     progress
         Called as ``progress(done, all)``.
     cancelled

@@ -63,7 +63,7 @@ def in_chunks(
     progress: Progress | None,
     cancelled: Cancelled | None,
 ) -> list[Result]:
-    """Give the images to the method, ``size`` at a time; results are on the CPU.
+    """Give the images to the method, ``size`` at a time at most; results are on the CPU.
 
     Every way to a map leads through here, so that options mean the same on all of them. ``forward``
     has the tensors that are explained; a method with ``for_images`` gets the batch that they belong
@@ -71,6 +71,7 @@ def in_chunks(
     """
     adapt = getattr(method, "for_images", None)
     method = method if adapt is None else adapt(images)
+    size = min(size, getattr(method, "batch_size", size))  # what all passes have to hold
     count = len(forward.images)
     target.check_count(count)
     starts = range(0, count, size)

@@ -14,8 +14,9 @@ from pfv_widgets.methods.attribution.attribute import attribute
 from pfv_widgets.methods.attribution.registry import DEFAULT, METHODS
 from pfv_widgets.methods.attribution.result import Attribution
 from pfv_widgets.methods.core.method import CancelledError, Method
+from pfv_widgets.methods.perturbation import occluded_scores
 from pfv_widgets.parameters import Choice, Slider, Toggle, parameters_of
-from tests.networks import blobs, tiny, unchanged
+from tests.networks import Function, blobs, tiny, unchanged
 
 pytestmark = pytest.mark.filterwarnings("ignore::pfv_widgets.errors.PFVWarning")
 each_method = pytest.mark.parametrize("name", list(METHODS))
@@ -105,6 +106,29 @@ def test_map_does_not_depend_on_the_chunk(name: str) -> None:
     whole, single = (attribute(model, images, name, chunk_size=size) for size in (3, 1))
     scale = float(whole.signed.abs().max())
     torch.testing.assert_close(whole.signed, single.signed, rtol=1e-3, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("wide", [True, False])  # whether occlusion passes parts
+@pytest.mark.parametrize(("name", "few"), [("rise", {"masks": 10}), ("occlusion", {})])
+def test_no_pass_has_more_images_than_the_batch_size(
+    name: str, few: dict[str, int], wide: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[int] = []
+
+    def note(values: torch.Tensor) -> torch.Tensor:
+        passed.append(len(values))
+        return values
+
+    if not wide:
+        monkeypatch.setattr(occluded_scores, "_WIDE", ())
+    model, images = nn.Sequential(Function(note), tiny()), blobs(5)
+    right = attribute(model, images, name, unit=[0, 1, 2, 3, 4], **few)
+    assert max(passed) > 5
+    for size in (1, 3):
+        passed.clear()
+        result = attribute(model, images, name, unit=[0, 1, 2, 3, 4], batch_size=size, **few)
+        assert max(passed) == size
+        torch.testing.assert_close(result.maps, right.maps, rtol=1e-4, atol=1e-5)
 
 
 @each_method
