@@ -18,6 +18,7 @@ from pfv_widgets.engine.pca.moments import Moments
 from pfv_widgets.engine.pca.wide_fit import WideFit
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
+from pfv_widgets.engine.progress import silent
 from pfv_widgets.errors import PFVValueError
 
 Angles = npt.NDArray[np.float64]
@@ -90,17 +91,19 @@ def leave_one_out(
     """
     from scipy.linalg import subspace_angles  # takes long to load, and an explorer opens without it
 
-    pfv.store.use(settings.basis_of)
-    if not isinstance(pfv.store.source, FittedBasis):
-        raise PFVValueError(
-            f"pfv: its basis is {pfv.store.source.description}, so no image has an influence on "
-            "it. Choose basis_of='this batch' to leave images out."
-        )
     number = len(pfv.images)
-    weights, version = settings.weights(number), pfv.store.version
+    with pfv.store.lock:  # no other thread changes the network's state in between
+        pfv.store.use(settings.basis_of)
+        if not isinstance(pfv.store.source, FittedBasis):
+            raise PFVValueError(
+                f"pfv: its basis is {pfv.store.source.description}, so no image has an influence "
+                "on it. Choose basis_of='this batch' to leave images out."
+            )
+        pfv.capture(settings.layer, on_progress=silent)  # anew where the network has changed
+        sweep = _Sweep.of(pfv, settings)
+        version = pfv.store.version
     angles, means = np.full((2, number), np.nan)
     reasons: dict[int, str] = {}
-    sweep = _Sweep.of(pfv, settings, weights)
     for index in range(number):
         if cancelled is not None and cancelled():
             reasons |= dict.fromkeys(range(index, number), "cancelled before this image")
@@ -130,11 +133,11 @@ class _Sweep:
     basis: PrincipalBasis
 
     @classmethod
-    def of(cls, pfv: PFV, settings: Settings, weights: Weights) -> _Sweep:
+    def of(cls, pfv: PFV, settings: Settings) -> _Sweep:
         store, name = pfv.store, pfv.store.key_of(settings.layer)
-        with store.lock:  # no other thread changes the network's state in between
-            basis = store.basis(name, weights, settings.components)
-            features, moments = store.captured(name)[0], store.moments(name)
+        weights = settings.weights(len(pfv.images))
+        basis = store.basis(name, weights, settings.components)
+        features, moments = store.captured(name)[0], store.moments(name)
         if moments is None:  # one of its own: that of the store follows the pictures
             return cls(features, WideFit(features.maps), None, weights, basis)
         amounts = [weight / max(weights) for weight in weights]

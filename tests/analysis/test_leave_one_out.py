@@ -12,7 +12,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from pfv_widgets.analysis.leave_one_out import leave_one_out
+from pfv_widgets.analysis.leave_one_out import Influence, leave_one_out
 from pfv_widgets.engine.pipeline.feature_store import FeatureStore
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
@@ -161,6 +161,38 @@ def test_what_is_kept_is_not_asked_for_while_another_thread_paints(pfv: PFV) -> 
         assert not done.wait(0.3)
     assert done.wait(30)
     thread.join()
+
+
+def test_angles_are_those_of_the_weights_that_the_network_has_now(pfv: PFV) -> None:
+    settings = Settings(layer=LAYER)
+    before = pfv.render(settings)
+    with torch.no_grad():
+        pfv.model[0].weight.normal_(generator=seeded(1))
+    actual = leave_one_out(pfv, settings)
+    expected = leave_one_out(PFV(pfv.model, pfv.images, device="cpu"), settings)
+    np.testing.assert_allclose(actual.angles, expected.angles, atol=1e-3)
+    assert actual.version == 1
+    colours = PFV(pfv.model, pfv.images, device="cpu").render(settings).heatmaps
+    torch.testing.assert_close(pfv.render(settings).heatmaps, colours)
+    assert not torch.equal(colours, before.heatmaps)
+
+
+def test_another_thread_does_not_choose_the_basis_in_between(pfv: PFV) -> None:
+    basis = pfv.render(layer=LAYER, images=(1, 1, 0, 0, 0, 0)).basis
+    given = PFV(pfv.model, pfv.images, device="cpu", basis=basis)
+    settings = Settings(layer=LAYER, basis_of="this batch")
+    results: list[Influence] = []
+    with given.store.lock:
+        threads = [
+            threading.Thread(target=lambda: results.append(leave_one_out(given, settings))),
+            threading.Thread(target=lambda: given.store.use("data set")),
+        ]
+        for thread in threads:  # which wait for the lock in this order
+            thread.start()
+            thread.join(0.1)
+    for thread in threads:
+        thread.join(30)
+    np.testing.assert_allclose(results[0].angles, leave_one_out(pfv, settings).angles, atol=1e-3)
 
 
 def test_progress_counts_the_images(pfv: PFV) -> None:
