@@ -152,7 +152,7 @@ def cut_effect(
             shares = result.image_shares[:, list(chosen)].sum(1)
             after = result.scores - shares if mode == "project" else result.image_baseline + shares
         else:
-            after = _run_without(result.part, basis.mean, rows, mode, readers)
+            after = _run_without(result.behind_layer, basis.mean, rows, mode, readers)
     expected = None if result.expected is None else result.expected.cpu()
     return CutEffect(result.classes, before.detach().cpu(), after.detach().cpu(), expected)
 

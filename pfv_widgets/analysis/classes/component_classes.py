@@ -33,13 +33,14 @@ from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.core.read_out import Output
-from pfv_widgets.validation import function_or_none, whole_number
+from pfv_widgets.validation import function_or_none, text_or_none, whole_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COMPONENTS = 5
 _NAMING = "Naming components by classes"
+_SIGN = "1 or -1"
 _CROP = 0.35  # of the photo's sides: what a piece of evidence shows
 
 
@@ -81,6 +82,8 @@ class ComponentClasses:
         Whether pooling and a linear read-out follow the layer, so that there is no such error.
     maps
         Scores of the components, ``(N, k, h, w)``.
+    part
+        The network behind the layer; None in a copy, or once it was pickled.
     expected
         int64 ``(N,)``: unit of each photo's label, or None without labels.
     names
@@ -101,7 +104,7 @@ class ComponentClasses:
     image_error: Tensor
     exact: bool
     maps: Tensor
-    part: PartialForward = field(repr=False)
+    part: PartialForward | None = field(repr=False)
     expected: Tensor | None = None
     names: tuple[str, ...] = ()
     pixels: np.ndarray | None = None
@@ -109,6 +112,9 @@ class ComponentClasses:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __getstate__(self) -> dict[str, object]:
+        return vars(self) | {"part": None}  # it holds outputs without numbers
 
     def __repr__(self) -> str:
         how = "exact" if self.exact else f"integrated, error up to {self.completeness_error:.2g}"
@@ -209,12 +215,31 @@ class ComponentClasses:
         columns = torch.cat([*parts, self.image_baseline[image, None]])
         return columns[:, one] - columns[:, other]
 
+    @property
+    def behind_layer(self) -> PartialForward:
+        """The network behind the layer.
+
+        Raises
+        ------
+        PFVValueError
+            Where this is a copy, which has none.
+        """
+        if self.part is None:
+            raise PFVValueError(
+                "this copy of a ComponentClasses has no network. Use the result that it was made "
+                "of, or call component_classes again."
+            )
+        return self.part
+
     def evidence(self, component: int, sign: int = 1, number: int = 5) -> tuple[Evidence, ...]:
-        """Return where the component is strongest in either direction, one position a photo.
+        """Return where the component is strongest on one side, 1 or −1, one position a photo.
 
         Only positions on that side of the mean count, so that there may be fewer than ``number``.
         """
-        maps = (1 if sign > 0 else -1) * self.maps[:, self._checked(component)]
+        sign = whole_number("sign", sign, -1, 1, _SIGN)
+        if not sign:
+            raise PFVValueError(f"sign={sign}: expected {_SIGN}.")
+        maps = sign * self.maps[:, self._checked(component)]
         strongest, at = maps.flatten(1).max(1)
         order = strongest.argsort(descending=True).tolist()[: whole_number("number", number, 1)]
         width = maps.shape[2]
@@ -222,7 +247,7 @@ class ComponentClasses:
             Evidence(
                 image,
                 (row, column),
-                float(strongest[image]) * (1 if sign > 0 else -1),
+                sign * float(strongest[image]),
                 self._box(row, column),
             )
             for image in order
@@ -236,9 +261,9 @@ class ComponentClasses:
         Raises
         ------
         PFVValueError
-            Where no pooling and linear read-out follow the layer.
+            Where no pooling and linear read-out follow the layer, or this is a copy.
         """
-        return class_basis(self.part, self._unit("unit", unit), components)
+        return class_basis(self.behind_layer, self._unit("unit", unit), components)
 
     def figure(self) -> Figure:
         """Draw each component with its evidence and the classes that it raises and lowers."""
@@ -299,7 +324,7 @@ def component_classes(
         some and they are the network's classes.
     layer, components
         For a PFV: which layer (None: its default, or else the last that the scores depend on), and
-        how many components (None: 5, or as many as there are).
+        how many components (None: 5, or as many as there are). A frame has its own.
     output
         Which of several outputs, by name or position.
     steps
@@ -311,9 +336,11 @@ def component_classes(
     ------
     PFVValueError, PFVTypeError
         Naming the argument, its value and what to do; for scores that do not depend on the layer,
-        an output without classes, and labels that are none of the classes.
+        an output without classes, labels that are none of the classes, and a frame of a network
+        that has changed since.
     """
     steps, done = whole_number("steps", steps, 1), 0
+    components = None if components is None else whole_number("components", components, 1)
     report = function_or_none("on_progress", on_progress, "a function of a Progress") or silent
 
     def progress() -> None:
@@ -345,6 +372,9 @@ def _frame_of(
         frame = _rendered(pfv_or_frame, layer, components)
     elif isinstance(pfv_or_frame, Frame):
         frame = pfv_or_frame
+        _check_own("layer", text_or_none("layer", layer), frame.layer)
+        _check_own("components", components, len(frame.basis.components))
+        _check_unchanged(frame)
     else:
         raise PFVTypeError(
             f"pfv_or_frame={pfv_or_frame!r:.80}: expected a PFV or a Frame, such as "
@@ -359,6 +389,21 @@ def _frame_of(
     return frame, replace(frame.forward, images=images)
 
 
+def _check_own(name: str, value: object, own: object) -> None:
+    if value is not None and value != own:
+        raise PFVValueError(
+            f"{name}={value!r:.60}: the frame has {name}={own!r}. Leave it out, or give the PFV."
+        )
+
+
+def _check_unchanged(frame: Frame) -> None:
+    if frame.forward is not None and frame.forward.is_outdated:
+        raise PFVValueError(
+            "pfv_or_frame: the network has changed since this frame was rendered, so its "
+            "components and the class scores do not belong together. Render it again."
+        )
+
+
 def _rendered(pfv: PFV, layer: str | None, components: int | None) -> Frame:
     settings = Settings(layer=layer, components=_number(pfv, layer, components))
     return pfv.render_with(pfv.colours, settings, size=(2, 2))[0]
@@ -366,7 +411,7 @@ def _rendered(pfv: PFV, layer: str | None, components: int | None) -> Frame:
 
 def _number(pfv: PFV, layer: str | None, components: int | None) -> int:
     if components is not None:
-        return whole_number("components", components, 1)
+        return components
     channels, height, width = pfv.layer(layer).shape
     return min(_COMPONENTS, channels, len(pfv.images) * height * width - 1)
 

@@ -45,6 +45,8 @@ class Forward:
         Whether images have their channels last in memory, which suits most convolutions; None:
         on a processor, where none was seen to be slower, in networks that name no addresses or
         strides; :meth:`list_layers` tries whether the network takes them so.
+    computed_with
+        State of the network with which its results were computed; None: not known, as in a copy.
     """
 
     model: nn.Module
@@ -53,6 +55,7 @@ class Forward:
     original: nn.Module | None = None
     autocast: bool = False
     channels_last: bool | None = False
+    computed_with: State | None = None
 
     @classmethod
     def of(
@@ -149,6 +152,22 @@ class Forward:
     def structure(self) -> State:
         """Return what is equal as long as the network's modules are."""
         return self._fingerprint.structure()
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the network has changed since results were computed with it."""
+        return self.computed_with is not None and self.state() != self.computed_with
+
+    def with_current_state(self) -> Forward:
+        """Return the same, for results that are computed with the network as it is now."""
+        new = replace(self, computed_with=self.state())
+        vars(new)["_fingerprint"] = self._fingerprint
+        return new
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what is told by addresses in memory, which are others in a copy."""
+        rest = {name: value for name, value in vars(self).items() if name != "_fingerprint"}
+        return rest | {"computed_with": None}
 
     def updated(self) -> Forward:
         """Return the same of the network as it is now: a copy on another device is made anew."""

@@ -105,7 +105,7 @@ class FeatureStore:
         self._longest = FittedBasisCache()
         self.version = 0  # higher each time that the network was seen to have changed
         self._list_layers()
-        self._computed_with = self._listed_with
+        self.capture.forward = self.forward.with_current_state()
 
     @property
     def forward(self) -> Forward:
@@ -228,7 +228,7 @@ class FeatureStore:
     @property
     def is_outdated(self) -> bool:
         """Whether what is cached was computed with other weights or modules than there are now."""
-        return self.forward.state() != self._computed_with
+        return self.forward.is_outdated
 
     def clear_if_changed(self) -> bool:
         """Free what was computed with other weights or modules than the network has now."""
@@ -246,7 +246,7 @@ class FeatureStore:
         self.capture.forward = forward
         if forward.structure() != self._structure:
             self._list_layers()
-        self._computed_with = self.forward.state()
+        self.capture.forward = self.forward.with_current_state()
 
     @contextmanager
     def reporting(self, *listeners: OnProgress | None) -> Iterator[None]:

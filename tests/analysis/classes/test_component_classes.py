@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 import pfv_widgets as pw
+from pfv_widgets.analysis.ablation.cut_effect import cut_effect
 from pfv_widgets.analysis.classes.score_decomposition import shares_of_parts
 from pfv_widgets.engine.progress import Cancelled, Progress
 from tests.figure_layout import assert_words_have_room, texts
@@ -264,6 +269,51 @@ def test_one_photo_of_nan_says_nothing_of_the_others() -> None:
     assert (exact.exact, integrated.exact) == (True, False)
     assert 0 < integrated.completeness_error < 1
     assert integrated.image_rest[0].isnan().all()
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_results_are_copied_and_pickled_without_the_network(again: Callable[[Any], Any]) -> None:
+    result = pw.component_classes(pw.PFV(tiny(), blobs(4)), layer="6", components=2)
+    new = again(result)
+    assert torch.equal(new.image_shares, result.image_shares)
+    assert new.evidence(0) == result.evidence(0)
+    assert (new.classes, new.exact) == (result.classes, result.exact)
+    new.figure()
+    for call in (lambda: new.class_components(0), lambda: cut_effect(new, [0])):
+        with pytest.raises(pw.PFVValueError, match=r"copy .* has no network"):
+            call()
+
+
+def test_a_frame_of_other_weights_than_the_network_has_now_is_refused() -> None:
+    model = tiny()
+    pfv = pw.PFV(model, blobs(4))
+    frame = pfv.render(layer=LAYER, components=2)
+    pw.component_classes(frame)
+    elsewhere = pickle.loads(pickle.dumps(frame))  # with the network as it was
+    with torch.no_grad():
+        model[0].weight.mul_(1.5)
+    with pytest.raises(pw.PFVValueError, match=r"the network has changed .* Render it again"):
+        pw.component_classes(frame)
+    pw.component_classes(elsewhere)
+    result = pw.component_classes(pfv.render(layer=LAYER, components=2))
+    with torch.no_grad():
+        torch.testing.assert_close(result.scores, model(blobs(4).tensor))
+
+
+def test_layer_and_components_of_a_frame_are_its_own() -> None:
+    frame = pw.PFV(tiny(), blobs(4)).render(layer=LAYER, components=2)
+    assert pw.component_classes(frame, layer=LAYER, components=2).layer == LAYER
+    with pytest.raises(pw.PFVValueError, match=r"layer='nope': the frame has layer='10'"):
+        pw.component_classes(frame, layer="nope")
+    with pytest.raises(pw.PFVValueError, match=r"components=99: the frame has components=2"):
+        pw.component_classes(frame, components=99)
+
+
+@pytest.mark.parametrize("sign", [0, 2, None, float("nan")])
+def test_a_side_that_is_none_is_named(sign: Any) -> None:
+    result = pw.component_classes(pw.PFV(tiny(), blobs(3)), layer=LAYER, components=1)
+    with pytest.raises(pw.PFVError, match=rf"sign={sign}: expected 1 or -1"):
+        result.evidence(0, sign=sign)
 
 
 def test_the_figure_has_a_row_a_component() -> None:
