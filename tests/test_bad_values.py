@@ -23,10 +23,12 @@ IMAGES = pw.load_images(torch.randn(3, 3, 16, 16))
 PFV = pw.PFV(MODEL, IMAGES, device="cpu")
 FRAME = PFV.render()
 ATT = pw.attribute(MODEL, IMAGES, "saliency")
+CLASSES = pw.component_classes(FRAME)
 
 VALUES: list[Any] = [
     None, 3, -1, 2.5, True, "x", b"x", [], {}, (1, 2), object(), np.zeros(3), torch.zeros(2),
-    torch.zeros(2, device="meta"), float("nan"), len, np.array("a"), {"a": 1}, 10**30,
+    torch.zeros(2, device="meta"), torch.tensor(3), float("nan"),
+    len, np.array("a"), {"a": 1}, 10**30,
 ]  # fmt: skip
 
 CALLS: dict[str, Callable[[Any], object]] = {
@@ -111,6 +113,15 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "layer": PFV.layer,
     "demo count": lambda b: pw.demo_images(b) if not isinstance(b, int) or b > 9 else None,
     "demo seed": lambda b: pw.demo_images(1, b),
+    "cc frame": lambda b: pw.component_classes(FRAME, layer=b, components=b),
+    "cc output": lambda b: pw.component_classes(FRAME, output=b),
+    "evidence sign": lambda b: CLASSES.evidence(0, sign=b),
+    "ablate mode": lambda b: pw.ablate(MODEL, FRAME.layer, FRAME.basis, [0], mode=b),
+    "ablate suspects": lambda b: pw.ablate(MODEL, FRAME.layer, FRAME.basis, [0], suspects=b),
+    "repair method": lambda b: pw.repair(MODEL, IMAGES, "aab", method=b),
+    "similarity layers": lambda b: pw.similarity([MODEL, MODEL], IMAGES, b, shuffles=1),
+    "track layers": lambda b: pw.track(MODEL, IMAGES, layers=b, device="cpu"),
+    "checkpoints": lambda b: pw.checkpoints(MODEL, b),
     "batch names": lambda b: pw.ImageBatch(IMAGES.pixels, IMAGES.tensor, b),
     "batch tensor": lambda b: pw.ImageBatch(IMAGES.pixels, b, IMAGES.names),
     "batch pixels": lambda b: pw.ImageBatch(b, IMAGES.tensor, IMAGES.names),

@@ -82,7 +82,7 @@ def ablate(
     entries = tuple(entries) if isinstance(entries, Iterator) else entries
     nothing = isinstance(entries, tuple | list) and not entries
     indices = () if more and nothing else checked_components(entries, basis)
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise PFVValueError(f"mode={mode!r:.60}: choose one of {', '.join(map(repr, MODES))}.")
     if layout is not None and not isinstance(layout, Layout):
         raise PFVTypeError(
@@ -336,7 +336,8 @@ def checked_signs(signs: Iterable[int] | None, number: int) -> tuple[int, ...]:
 
 
 def _checked_layer(network: nn.Module, layer: str | None, basis: PrincipalBasis) -> str:
-    name = text_or_none("layer", layer, "a layer's name") or basis.layer
+    layer = text_or_none("layer", layer, "a layer's name")
+    name = basis.layer if layer is None else layer
     if basis.layer and clean_name(name) != clean_name(basis.layer):
         raise PFVValueError(
             f"layer={name!r}: the basis is of layer {basis.layer!r}. Give that layer, or a basis "

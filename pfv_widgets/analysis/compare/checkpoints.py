@@ -17,6 +17,7 @@ from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.network.replica import CannotReplicateError, sharing_copy
 from pfv_widgets.engine.network.state_dict import load_weights
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.validation import plain
 
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
@@ -84,6 +85,7 @@ def _own_copy(model: nn.Module) -> nn.Module:
 
 
 def _named_files(paths: Any) -> dict[str, Path]:
+    paths = plain(paths)
     if isinstance(paths, Mapping):
         named = [(str(name), _path(path)) for name, path in paths.items()]
     elif isinstance(paths, str | PathLike):

@@ -21,6 +21,7 @@ from pfv_widgets.engine.network.named_models import (
 )
 from pfv_widgets.engine.progress import OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError
+from pfv_widgets.validation import plain
 
 _SAMPLES = 600  # positions of all photos, unless one a photo is more
 _FINEST = 7  # positions a side
@@ -67,6 +68,7 @@ def chosen_layers(network: ComparedNetwork, layers: Layers) -> tuple[Layer, ...]
             )
         names = layers[network.name]
     legal = "names of layers, or {network: names}"
+    names = plain(names)
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise PFVTypeError(f"layers={layers!r:.200}: expected {legal}.")
     several = list(names)

@@ -15,7 +15,13 @@ from pfv_widgets.engine.network.layers import Layer
 from pfv_widgets.engine.network.model_guard import guarded, isolated, run
 from pfv_widgets.engine.network.partial_forward import PartialForward, Read
 from pfv_widgets.errors import PFVError, PFVValueError
-from pfv_widgets.methods.core.read_out import Output, chosen_output, outputs_of, vector
+from pfv_widgets.methods.core.read_out import (
+    Output,
+    checked_output,
+    chosen_output,
+    outputs_of,
+    vector,
+)
 
 _WITHOUT_SCORES = (
     "Give a network that ends in its read-out, or say which output holds its class scores (output=)"
@@ -28,6 +34,7 @@ def class_scores(output: Output = None) -> Read:
     The function raises a ``PFVValueError`` where the network returns several tensors and none is
     chosen, or maps instead of one row an image.
     """
+    output = checked_output(output)
     return lambda value, count: vector(
         chosen_output(value, output, "the network"), count, _WITHOUT_SCORES
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -223,10 +224,11 @@ class Suspect:
 
 def checked_suspects(suspects: object) -> tuple[Suspect, ...]:
     """Return suspects of a report, a list, or one alone."""
-    several = getattr(suspects, "suspects", suspects)
+    several: Any = getattr(suspects, "suspects", suspects)
     if isinstance(several, Suspect):
         return (several,)
-    if isinstance(several, Sequence) and all(isinstance(one, Suspect) for one in several):
+    is_list = isinstance(several, Sequence) and not isinstance(several, str | bytes)
+    if is_list and all(isinstance(one, Suspect) for one in several):
         return tuple(several)
     raise PFVTypeError(
         f"suspects={suspects!r:.80}: expected a ShortcutReport, or some of its suspects."

@@ -206,7 +206,7 @@ def repair(
 
 
 def _way(method: str, has_groups: bool, suspects: tuple[Suspect, ...]) -> str:
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise PFVValueError(
             f"method={method!r:.60}: choose one of {', '.join(map(repr, METHODS))}."
         )

@@ -36,6 +36,7 @@ from pfv_widgets.validation import (
     checked_images,
     function_or_none,
     number,
+    plain,
     size_in_pixels,
     whole_number,
 )
@@ -106,9 +107,10 @@ def track(
     settings = replace(settings_of(settings, changes), pins=())
     chunk_size = whole_number("chunk_size", chunk_size, 1)
     pfv = PFV(network, batch, device, chunk_size=chunk_size)
-    if layers is not None and not isinstance(layers, str | Iterable):
+    names = plain(layers)
+    if names is not None and not isinstance(names, str | Iterable):
         raise PFVTypeError(f"layers={layers!r:.80}: expected names of layers, or None.")
-    names = [layers] if isinstance(layers, str) else list(layers or [])
+    names = [names] if isinstance(names, str) else [] if names is None else list(names)
     followed = [pfv.layer(name) for name in names] or [pfv.layer(settings.layer)]
     by_name = {layer.name: layer for layer in followed}
     pfv.close()

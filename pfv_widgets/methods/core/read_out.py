@@ -14,12 +14,22 @@ from pfv_widgets.engine.network.feature_layout import Layout, guess_layout, recu
 from pfv_widgets.engine.network.layers import unknown_layer
 from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import run
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.parameters import listed
 
 Read = Callable[[Tensor], Tensor]
 Output = str | int | None
 EVEN, STARTS = "even", ("even", "activation")
+
+
+def checked_output(output: object) -> Output:
+    """Return the name or position of one of several outputs, or None."""
+    if isinstance(output, bool) or not isinstance(output, str | int | None):
+        raise PFVTypeError(
+            f"output={output!r:.80}: expected the name or position of one of the network's "
+            "outputs, or None."
+        )
+    return output
 
 
 def chosen_output(value: object, output: Output, what: str) -> Tensor:

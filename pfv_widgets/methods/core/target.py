@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from pfv_widgets.engine.network.backward_graph import kind_of, nodes_behind
 from pfv_widgets.engine.network.model_guard import run
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVValueError
 from pfv_widgets.methods.core.read_out import (
     EVEN,
     Read,
     at_layer,
     averaged_layer,
+    checked_output,
     chosen_output,
     reader,
     vector,
@@ -46,11 +47,7 @@ class Target:
     def __post_init__(self) -> None:
         text_or_none("layer", self.layer, "a layer's name")
         object.__setattr__(self, "unit", checked_unit(self.unit))
-        if isinstance(self.output, bool) or not isinstance(self.output, str | int | None):
-            raise PFVTypeError(
-                f"output={self.output!r:.80}: expected the name or position of one of the "
-                "network's outputs, or None."
-            )
+        checked_output(self.output)
 
     def check_count(self, images: int) -> None:
         """Raise an error where there is one unit an image, but not for ``images`` of them."""

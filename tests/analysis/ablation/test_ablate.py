@@ -157,6 +157,8 @@ def test_half_precision_and_another_batch_size() -> None:
         ({"components": 2.5}, r"components=2\.5"),
         ({"mode": "cut"}, r"mode='cut': choose one of 'project'"),
         ({"layer": "9"}, r"layer='9': the basis is of layer '10'"),
+        ({"layer": ""}, r"layer='': the basis is of layer '10'"),
+        ({"suspects": ""}, r"suspects='': expected a ShortcutReport"),
         ({"basis": None}, r"basis=None: expected a PrincipalBasis"),
         ({"signs": [0]}, r"signs=\(0,\)"),
         ({"components": list(range(8)), "basis": 8}, r"Leave at least one"),
