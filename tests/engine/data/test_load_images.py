@@ -157,17 +157,10 @@ def test_unusable_size_names_the_range(size: object) -> None:
 @pytest.mark.parametrize(
     "labels",
     [
-        ["a"],
-        ["a"] * 4,
-        "abc",
-        3,
-        [1.5, 2, 3],
-        [True, 1, 2],
-        [None] * 3,
-        {"a", "b", "c"},
-        {0: "a", 1: "b", 2: "c"},
+        ["a"], ["a"] * 4, "abc", 3, [1.5, 2, 3], [True, 1, 2], [None] * 3,
+        {"a", "b", "c"}, {0: "a", 1: "b", 2: "c"},
     ],
-)
+)  # fmt: skip
 def test_unusable_labels_are_a_named_error(photos: Path, labels: object) -> None:
     with pytest.raises((PFVValueError, PFVTypeError), match=r"labels.* 3 "):
         load_images(photos, labels=labels)  # type: ignore[arg-type]
@@ -247,7 +240,7 @@ def test_batch_of_parts_that_do_not_fit_is_a_named_error() -> None:
         ({"skipped": 3}, "skipped=3: expected texts"),
         ({"cropped": "ab"}, "cropped='ab': expected texts"),
         ({"labels": ["a"]}, "labels has 1 entries"),
-        ({"tensor": torch.zeros(2, 3, 4, 4).to_sparse()}, r"tensor: .* to_dense\(\)"),
+        ({"tensor": torch.zeros(2, 3, 4, 4).to_sparse()}, r"tensor: .*to_dense\(\)"),
         ({"tensor": torch.zeros(0, 3, 4, 4), "names": [], "pixels": None}, "pixels has no picture"),
     ],
 )

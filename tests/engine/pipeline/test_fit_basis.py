@@ -153,7 +153,7 @@ def test_transform_is_called_once_a_photo_and_another_one_is_no_way_to_go_on(
     with pytest.raises(KeyboardInterrupt):
         fit_basis(tiny(), folder, transform=by(0.5, most=9), **options)
     assert (tmp_path / "fit.npz").exists()
-    with pytest.raises(PFVValueError, match="checkpoint.*other"):
+    with pytest.raises(PFVValueError, match=r"checkpoint.*other"):
         fit_basis(tiny(), folder, transform=by(0.02), resume=True, **options)
     calls.clear()
     with pytest.warns(PFVWarning, match="left out"):
