@@ -158,10 +158,13 @@ def distinct_layers(name: str, layers: Sequence[str | None]) -> None:
 
 
 def path_of(name: str, value: Any) -> Path:
-    """Return a path of a text or a path."""
+    """Return a path of a text or a path; ``~`` is the home of the user."""
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         raise _wrong_type(name, value, "the name of a file, as a text or a Path")
-    return Path(value)
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # a user without a home
+        return Path(value)
 
 
 def truth_value(name: str, value: Any) -> bool:

@@ -385,6 +385,8 @@ def test_fit_writes_a_basis_that_heatmaps_takes(
     assert "--out" in capsys.readouterr().err
     assert main(["fit", *common, "--force", "--out", str(basis), "--layer", "nowhere"]) == 1
     assert "--layer nowhere is not" in capsys.readouterr().err
+    assert main(["fit", *common, "--out", str(other), "--layer", "a#2", "a_2"]) == 1
+    assert "two would be written to one file" in capsys.readouterr().err
     fitted, taken = PrincipalBasis.load(basis), tmp_path / "taken.npz"
 
     def fit_meanwhile(*_: object, **__: object) -> dict[str, PrincipalBasis]:

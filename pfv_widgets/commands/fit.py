@@ -71,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
 
     layers = options.layer or [None]
     files = [_file_of(options.out, layer, len(layers)) for layer in layers]
+    if len(set(files)) < len(set(layers)):
+        raise PFVValueError(f"layer={layers}: two would be written to one file; fit one at a time.")
     for file in files:
         _check(file, replace=options.force)  # before anything is computed
     model = load_model(options.model, options.weights)

@@ -51,8 +51,8 @@ def demo_images(count: int | None = None, seed: int = 0, photos: Photos = False)
 
     Drawn scenes are 128×128 pixels, labelled with their largest object: every ten in a row have
     one of each class. Photos are 256×256 pixels, normalised for their network, labelled with
-    their kind; they are crops of seven photos whose licences ``pfv_widgets.demo.photo_credits()``
-    names. A longer batch of the same seed begins with the shorter one.
+    their kind; they are crops of seven photos whose licences ``photo_credits()`` of
+    ``pfv_widgets.demo`` names. A longer batch of the same seed begins with the shorter one.
 
     Parameters
     ----------

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import uuid
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.errors import PFVValueError
+from pfv_widgets.validation import path_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,11 +35,9 @@ FIGURE_OR_ARRAYS = ChainMap(ARRAYS, FIGURE_FORMATS)  # a new entry of either is 
 
 def checked_path(path: object, suffixes: Collection[str], content: str) -> Path:
     """Return where to write ``content`` (its name in words), or raise with what is wrong."""
-    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
-        raise PFVTypeError(f"path={path!r}: expected the name of a file, as a text or a Path.")
+    target = path_of("path", path)
     if not str(path).strip():
         raise PFVValueError("path='': Type a file name.")
-    target = Path(path)
     named = f"path={str(path)!r}"
     if "\0" in str(target):
         raise PFVValueError(f"{named}: a name cannot hold the character \\0; leave it out.")
@@ -47,6 +46,8 @@ def checked_path(path: object, suffixes: Collection[str], content: str) -> Path:
     try:
         if target.is_dir():
             raise PFVValueError(f"{named}: it is a folder; give the name of a file in it.")
+        if target.exists() and not target.is_file():
+            raise PFVValueError(f"{named}: it is no ordinary file; give another name.")
         if not target.parent.is_dir():
             raise PFVValueError(f"{named}: there is no folder {str(target.parent)!r}; make it.")
         if not os.access(target.parent, os.W_OK):
@@ -62,19 +63,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
     An error leaves no trace.
     """
-    part: Path | None = None
+    part = path.with_name(f".part-{uuid.uuid4().hex}{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        part = Path(name)
+        part.touch(exist_ok=False)
         yield part
         if part.exists():
-            part.chmod(0o666 & ~_umask())  # a temporary file is its owner's alone
             part.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        if part is not None:
+        with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
@@ -108,12 +106,6 @@ def unwritable(path: Path, error: OSError) -> PFVValueError:
         f"path={str(path)!r} cannot be written ({reason}); give a file in a folder of yours, "
         "with a shorter name if this is too long."
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)  # it can be read only by setting it
-    os.umask(mask)
-    return mask
 
 
 def _either(suffixes: Collection[str]) -> str:

@@ -20,7 +20,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings, settings_of
 from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
 from pfv_widgets.errors import PFVError, PFVValueError
-from pfv_widgets.validation import whole_number
+from pfv_widgets.validation import function_or_none, whole_number
 
 _NEW_LAYER = 2  # steps for a layer's first pass; the network runs once for many layers
 _COMPARED = 28  # positions along a side on which the layers' maps are compared
@@ -230,6 +230,8 @@ def save_sweep(
         written, and for ``.mp4`` without an ``ffmpeg`` program.
     """
     target = checked_animation(path)
+    function_or_none("progress", progress, "a function of (done, all)")
+    function_or_none("cancelled", cancelled)
     steps = planned(pfv, settings, over, values, label)
     stays = _checked_duration(duration) or SWEEPS[over].duration
     stop = cancelled or (lambda: False)

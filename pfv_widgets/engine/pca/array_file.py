@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import zipfile
@@ -37,6 +38,8 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
     """
     stored = {name: np.asarray(value) for name, value in arrays.items()}
     stored[_DIGEST] = np.asarray(digest_of(stored))
+    if path.exists() and not path.is_file():  # a device would be replaced
+        raise FileExistsError(errno.EEXIST, "it is no ordinary file", str(path))
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:

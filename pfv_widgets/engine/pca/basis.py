@@ -248,9 +248,10 @@ class PrincipalBasis:
         PFVValueError
             If there is no such folder, or it cannot be written to.
         """
+        where, arrays = path_of("path", path), self._arrays()
         try:
-            write_arrays(Path(path), self._arrays())
-        except (OSError, TypeError, ValueError) as error:
+            write_arrays(where, arrays)
+        except (OSError, ValueError) as error:
             raise PFVValueError(
                 f"path={str(path)!r} cannot be written ({type(error).__name__}: {error!s:.120}). "
                 "Give the path of a file in a folder that exists, on a disk with room."

@@ -316,8 +316,9 @@ class PFV:
         has a reference, or whose basis of all images does not exist. ``on_progress`` is that of
         :meth:`render`.
         """
+        layer = self.layer(name)
         with suppress(PFVValueError), self._working(on_progress):
-            layer, key = self.layer(name), self.store.key_of(name)
+            key = self.store.key_of(name)
             if key not in self.colours.anchors:
                 positions = len(self.images) * layer.shape[1] * layer.shape[2]
                 number = min(layer.shape[0], positions - 1, self.most_components)

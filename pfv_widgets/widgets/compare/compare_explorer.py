@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
-import traitlets
 
 from pfv_widgets.engine.data.batch import ImageBatch
 from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS, write_figure_or_arrays
@@ -28,7 +27,7 @@ from pfv_widgets.widgets.compare.similarity_panel import notes_of
 from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.pfv_explorer import with_knob
 from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body, controls
-from pfv_widgets.widgets.explorer.shell import Shell, code_head
+from pfv_widgets.widgets.explorer.shell import SettingsTrait, Shell, code_head
 from pfv_widgets.widgets.explorer.tabs import OnFrame
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.order_lists import measured
@@ -61,7 +60,7 @@ class CompareExplorer(Shell[CompareSettings]):
         For settings that cannot be shown.
     """
 
-    settings = traitlets.Instance(CompareSettings)
+    settings = SettingsTrait(CompareSettings)
     file_kinds = FIGURE_OR_ARRAYS
     file_stem = "comparison"
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import ipywidgets as w
 import numpy as np
-import traitlets
 
 from pfv_widgets.engine.export.formats import FILE_KINDS
 from pfv_widgets.engine.export.still_picture import still
@@ -25,7 +24,7 @@ from pfv_widgets.widgets.classes.classes_tab import cut_code
 from pfv_widgets.widgets.explorer.control_panel import Panel
 from pfv_widgets.widgets.explorer.live_training import LiveTraining
 from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body
-from pfv_widgets.widgets.explorer.shell import Shell, code_head
+from pfv_widgets.widgets.explorer.shell import SettingsTrait, Shell, code_head
 from pfv_widgets.widgets.explorer.tabs import TABS, OnFrame
 from pfv_widgets.widgets.gallery.gallery_view import GalleryView
 from pfv_widgets.widgets.gallery.image_choices import indices_of
@@ -61,7 +60,7 @@ class PFVExplorer(Shell[Settings]):
         For settings that cannot be shown.
     """
 
-    settings = traitlets.Instance(Settings)
+    settings = SettingsTrait(Settings)
     file_kinds = FILE_KINDS
     file_stem = "pfv"
 

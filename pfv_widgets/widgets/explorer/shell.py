@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import ipywidgets as w
 from IPython.display import display
-from traitlets import validate
+from traitlets import Instance, validate
 
 from pfv_widgets.engine.progress import Cancelled, OnProgress, Progress
-from pfv_widgets.errors import PFVError, PFVValueError, named
+from pfv_widgets.errors import PFVError, PFVTypeError, PFVValueError, named
 from pfv_widgets.widgets.browser.page_script import PageScript
 from pfv_widgets.widgets.browser.page_state import Values, send_states
 from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
@@ -32,6 +32,18 @@ from pfv_widgets.widgets.toolkit.jobs import Jobs
 S = TypeVar("S")
 _SELDOM = 0.1  # seconds between two reports of progress
 CLOSING_TIMEOUT = 10.0  # seconds that closing waits for the work that runs
+
+
+class SettingsTrait(Instance[S]):
+    """A trait that holds settings of one kind, and says what it expects instead of others."""
+
+    def error(self, obj: Any, value: Any, error: Any = None, info: Any = None) -> NoReturn:
+        """Raise a PFVTypeError."""
+        del obj, error, info
+        raise PFVTypeError(
+            f"settings={value!r:.60}: expected {getattr(self.klass, '__name__', self.klass)}, such "
+            "as dataclasses.replace(explorer.settings, layer=...) returns."
+        )
 
 
 class Shell(w.VBox, Generic[S]):

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets as w
-import traitlets
 
 from pfv_widgets.engine.export.output_paths import FIGURE_OR_ARRAYS, write_figure_or_arrays
 from pfv_widgets.errors import named
@@ -18,7 +17,7 @@ from pfv_widgets.methods.core.method import CancelledError
 from pfv_widgets.widgets.explorer import responsive_layout
 from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.responsive_layout import body, controls
-from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell, code_head
+from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, SettingsTrait, Shell, code_head
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.methods.cell_queue import CellQueue
 from pfv_widgets.widgets.methods.grid_page import MethodsPage
@@ -49,7 +48,7 @@ class MethodsExplorer(Shell[MethodsSettings]):
         What to show first.
     """
 
-    settings = traitlets.Instance(MethodsSettings)
+    settings = SettingsTrait(MethodsSettings)
     file_kinds = FIGURE_OR_ARRAYS
     file_stem = "methods"
 

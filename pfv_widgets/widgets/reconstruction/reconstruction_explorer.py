@@ -12,7 +12,6 @@ from typing import Any
 import ipywidgets as w
 import numpy as np
 import torch
-import traitlets
 from PIL import Image
 from torch import nn
 
@@ -25,7 +24,7 @@ from pfv_widgets.methods.inversion.reconstruct import reconstruct
 from pfv_widgets.methods.inversion.reconstruction import Reconstruction
 from pfv_widgets.widgets.explorer.lazy_tabs import LazyTabs
 from pfv_widgets.widgets.explorer.responsive_layout import STYLE, body, controls
-from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, Shell, code_head
+from pfv_widgets.widgets.explorer.shell import CLOSING_TIMEOUT, SettingsTrait, Shell, code_head
 from pfv_widgets.widgets.export.export_tab import ExportTab
 from pfv_widgets.widgets.reconstruction.settings import COMPONENTS, KINDS, ReconstructionSettings
 from pfv_widgets.widgets.reconstruction.target_tab import TargetTab
@@ -59,7 +58,7 @@ class ReconstructionExplorer(Shell[ReconstructionSettings]):
         As for :func:`pfv_widgets.reconstruct`.
     """
 
-    settings = traitlets.Instance(ReconstructionSettings)
+    settings = SettingsTrait(ReconstructionSettings)
     file_kinds = FIGURE_OR_ARRAYS
     file_stem = "reconstruction"
 

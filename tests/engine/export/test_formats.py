@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from pfv_widgets.engine.colouring.compositing import VIEWS, Layer, View
 from pfv_widgets.engine.export.formats import FORMATS, Format
 from pfv_widgets.engine.export.html_page import page_of
 from pfv_widgets.engine.export.output_paths import FIGURE_FORMATS, write_figure_or_arrays
+from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVValueError
@@ -30,6 +32,27 @@ def test_every_format_writes_a_file(frame: Frame, tmp_path: Path, suffix: str) -
     frame.save(tmp_path / f"a{suffix}")
     assert (tmp_path / f"a{suffix}").stat().st_size > 500
     assert [one.name for one in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+def test_what_is_no_ordinary_file_is_left_alone(frame: Frame, tmp_path: Path) -> None:
+    for suffix in (".png", ".npz"):
+        pipe = tmp_path / f"a{suffix}"
+        os.mkfifo(pipe)
+        with pytest.raises(PFVValueError, match="no ordinary file"):
+            frame.save(pipe)
+        with pytest.raises(PFVValueError, match="no ordinary file"):
+            frame.basis.save(pipe)
+        assert pipe.is_fifo()
+
+
+def test_home_of_the_user_is_a_folder_to_write_to(
+    frame: Frame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    frame.save("~/a.png")
+    frame.basis.save("~/b.npz")
+    assert PrincipalBasis.load("~/b.npz").layer == frame.layer
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.npz"]
 
 
 def test_new_format_is_one_entry(

@@ -300,6 +300,12 @@ def test_folder_of_others_is_refused_before_anything_is_rendered(
     assert calls == []
 
 
+@pytest.mark.parametrize("name", ["progress", "cancelled"])
+def test_callback_that_cannot_be_called_is_refused(pfv: PFV, tmp_path: Path, name: str) -> None:
+    with pytest.raises(PFVTypeError, match=f"{name}=3: expected a function"):
+        save_sweep(pfv, tmp_path / "a.gif", **{name: 3})
+
+
 @pytest.mark.parametrize(
     ("duration", "error"), [(0, PFVValueError), (True, PFVTypeError), ("1", PFVTypeError)]
 )

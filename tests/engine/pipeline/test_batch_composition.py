@@ -11,6 +11,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.frame import Frame
 from pfv_widgets.engine.pipeline.pfv import PFV
+from pfv_widgets.errors import PFVValueError
 from tests.engine.pipeline.conftest import same
 from tests.networks import blobs, tiny
 
@@ -72,6 +73,11 @@ def test_anchor_is_the_basis_of_all_images_whatever_is_shown_first(network: nn.S
     anchored = PFV(network, blobs(4), device="cpu")
     anchored.anchor()
     same(anchored.render(images=some), plain.render(images=some))
+
+
+def test_anchor_of_an_unknown_layer_is_a_named_error(network: nn.Sequential) -> None:
+    with pytest.raises(PFVValueError, match="layer='nowhere'"):
+        PFV(network, blobs(2), device="cpu").anchor("nowhere")
 
 
 def test_anchor_notices_that_the_network_has_changed(network: nn.Sequential) -> None:

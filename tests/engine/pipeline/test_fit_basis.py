@@ -7,16 +7,14 @@ import itertools
 import subprocess
 import sys
 import textwrap
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
@@ -109,20 +107,6 @@ def test_class_statistics_are_the_mean_scores_of_each_class() -> None:
         torch.testing.assert_close(basis.data.class_means[index], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Photos of two classes, of which two cannot be read."""
-    rng = np.random.default_rng(0)
-    for index in range(13):
-        folder = tmp_path / "photos" / ("cats", "dogs")[index % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        coarse = rng.integers(0, 256, (5, 6, 3), np.uint8)
-        Image.fromarray(coarse).resize((60, 50)).save(folder / f"{index}.png")
-    (tmp_path / "photos" / "cats" / "4.png").write_bytes(b"not a picture")
-    (tmp_path / "photos" / "dogs" / "7.png").write_bytes(b"")
-    return tmp_path / "photos"
-
-
 def test_folder_is_streamed_and_unreadable_photos_are_named_and_counted(folder: Path) -> None:
     with pytest.warns(PFVWarning, match=r"2 of 13 images left out: 4\.png: .*; 7\.png: .*empty"):
         basis = fit_basis(tiny(), folder, size=32, batch_size=3, device="cpu", progress=False)
@@ -131,36 +115,6 @@ def test_folder_is_streamed_and_unreadable_photos_are_named_and_counted(folder: 
     assert (data.images, data.skipped, data.classes) == (13, 2, ("cats", "dogs"))
     assert data.class_counts.tolist() == [6, 5]
     assert [round(one, 3) for one in data.mean] == [0.485, 0.456, 0.406]
-
-
-def test_transform_is_called_once_a_photo_and_another_one_is_no_way_to_go_on(
-    folder: Path, tmp_path: Path
-) -> None:
-    calls: list[int] = []
-
-    def by(deviation: float, most: int = 99) -> Callable[[Image.Image], Tensor]:
-        def transform(image: Image.Image) -> Tensor:
-            calls.append(threading.get_ident())
-            if len(calls) > most:
-                raise KeyboardInterrupt
-            pixels = transforms.functional.to_tensor(image.resize((32, 32)))
-            return (pixels - 0.5) / deviation
-
-        return transform
-
-    options: dict[str, Any] = {"device": "cpu", "progress": False, "batch_size": 2, "every": 0}
-    options["checkpoint"] = tmp_path / "fit.npz"
-    with pytest.raises(KeyboardInterrupt):
-        fit_basis(tiny(), folder, transform=by(0.5, most=9), **options)
-    assert (tmp_path / "fit.npz").exists()
-    with pytest.raises(PFVValueError, match=r"checkpoint.*other"):
-        fit_basis(tiny(), folder, transform=by(0.02), resume=True, **options)
-    calls.clear()
-    with pytest.warns(PFVWarning, match="left out"):
-        fit_basis(tiny(), folder, transform=by(0.5), **options)
-    own = calls.count(threading.get_ident())
-    assert own < 5  # to find the normalisation, before photos are decoded in another thread
-    assert len(calls) - own == 11
 
 
 def test_colours_refer_to_photos_as_shown_whatever_they_are_normalised_by(folder: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision import transforms
 
 from pfv_widgets.engine.pipeline.fit_basis import fit_basis
 from pfv_widgets.engine.pipeline.pfv import PFV
-from pfv_widgets.errors import PFVValueError
+from pfv_widgets.errors import PFVValueError, PFVWarning
 from tests.networks import blobs, tiny
 
 LAYER = "6"
@@ -52,6 +56,36 @@ def test_what_an_earlier_fit_has_left_is_replaced_and_deleted(tmp_path: Path) ->
     file.touch()  # as a name that was reserved
     fit_basis(tiny(), images.split(4), LAYER, **options)
     assert not file.exists()
+
+
+def test_transform_is_called_once_a_photo_and_another_one_is_no_way_to_go_on(
+    folder: Path, tmp_path: Path
+) -> None:
+    calls: list[int] = []
+
+    def by(deviation: float, most: int = 99) -> Callable[[Image.Image], Tensor]:
+        def transform(image: Image.Image) -> Tensor:
+            calls.append(threading.get_ident())
+            if len(calls) > most:
+                raise KeyboardInterrupt
+            pixels = transforms.functional.to_tensor(image.resize((32, 32)))
+            return (pixels - 0.5) / deviation
+
+        return transform
+
+    options: dict[str, Any] = {"device": "cpu", "progress": False, "batch_size": 2, "every": 0}
+    options["checkpoint"] = tmp_path / "fit.npz"
+    with pytest.raises(KeyboardInterrupt):
+        fit_basis(tiny(), folder, transform=by(0.5, most=9), **options)
+    assert (tmp_path / "fit.npz").exists()
+    with pytest.raises(PFVValueError, match=r"checkpoint.*other"):
+        fit_basis(tiny(), folder, transform=by(0.02), resume=True, **options)
+    calls.clear()
+    with pytest.warns(PFVWarning, match="left out"):
+        fit_basis(tiny(), folder, transform=by(0.5), **options)
+    own = calls.count(threading.get_ident())
+    assert own < 5  # to find the normalisation, before photos are decoded in another thread
+    assert len(calls) - own == 11
 
 
 def test_images_of_several_sizes_give_the_same_colours_in_any_order(tmp_path: Path) -> None:

@@ -79,6 +79,14 @@ def test_settings_from_code_and_controls_on_the_page_reach_each_other_and_the_pi
         explorer.settings = start
 
 
+@pytest.mark.parametrize("value", [None, 3, {}])
+def test_settings_of_another_type_are_a_named_error(explorer: PFVExplorer, value: object) -> None:
+    before = explorer.settings
+    with pytest.raises(pw.PFVTypeError, match=r"settings=.*expected Settings, such as dataclasses"):
+        explorer.settings = value
+    assert explorer.settings is before
+
+
 def test_layer_slider_shows_every_layer_once_in_order_and_takes_it(explorer: PFVExplorer) -> None:
     load_anew(explorer)
     slider = explorer.panel.layer
