@@ -7,7 +7,7 @@ import ctypes
 import dataclasses
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -55,6 +55,10 @@ class ByteBoundedCache:
         value, size = self._entries.pop(key, (None, 0))
         self.nbytes -= size
         return value
+
+    def __iter__(self) -> Iterator[Hashable]:
+        """Iterate over the keys of now, the least recently used first."""
+        return iter(list(self._entries))
 
     def values(self) -> list[object]:
         """Return all results, the least recently used first."""

@@ -94,8 +94,6 @@ def attribute(
     name, chosen = method_of(method, options)
     target = Target(layer, checked_unit(unit), output)
     batch = batch_of(images)
-    if not len(batch):
-        raise PFVValueError("images: the batch is empty. Give at least one image.")
     network = unwrap(model)
     check_gradient_of(network, chosen)
     where = choose_device(network, device)

@@ -186,15 +186,23 @@ class Comparison:
         """Name of the first network's first output; None where it is the only one."""
         return next(iter(self.networks[0].outputs), None)
 
-    def refresh(self) -> None:
-        """Forget what was computed with other weights than the networks have now."""
+    def refresh(self) -> bool:
+        """Forget what was computed with other weights than the networks have now.
+
+        Return whether one has changed.
+        """
         now = [network.state() for network in self.networks]
-        if now != self._computed_with:
-            for network, state, before in zip(self.networks, now, self._computed_with, strict=True):
-                if state != before:
-                    network.update()
+        pairs = enumerate(zip(now, self._computed_with, strict=True))
+        changed = [index for index, (state, before) in pairs if state != before]
+        if changed:
+            for index in changed:
+                self.networks[index].update()
             self._computed_with = now
-            self.close()
+            with self._lock:
+                for task in self._cache:
+                    if isinstance(task, Task) and task.network in changed:
+                        self._cache.pop(task)
+        return bool(changed)
 
     def close(self) -> None:
         """Empty the cache; a cell that is needed later is computed again."""

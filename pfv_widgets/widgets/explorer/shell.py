@@ -291,7 +291,8 @@ class Shell(w.VBox, Generic[S]):
     def allow_history(self, allowed: bool) -> None:
         """Offer Undo and Redo where there is a step, or for a while neither."""
         self._history_allowed = allowed
-        self.status_line.allow(undo=allowed and self.can_undo, redo=allowed and self.can_redo)
+        undo, redo = allowed and self.can_undo, allowed and self.can_redo
+        self.status_line.allow(undo=undo, redo=redo, reset=undo and self.settings != self._first)
 
     def close(self) -> None:
         """Remove the widget from every page, stop its work, and free what no other one uses."""

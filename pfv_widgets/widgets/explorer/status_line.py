@@ -143,7 +143,7 @@ class StatusLine:
         """Let the next report take the place of an error: something else was asked for."""
         self._error = None
 
-    def allow(self, *, undo: bool, redo: bool) -> None:
+    def allow(self, *, undo: bool, redo: bool, reset: bool) -> None:
         """Let those buttons be pressed that do something."""
         self.undo_button.disabled, self.redo_button.disabled = not undo, not redo
-        self.reset_button.disabled = not undo
+        self.reset_button.disabled = not reset

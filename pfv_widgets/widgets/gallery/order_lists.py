@@ -19,7 +19,7 @@ Measure = Callable[[str], Sequence[float] | np.ndarray]
 
 SIMILARITY = "similarity to the last pin"
 COMPONENTS = 12  # that one may sort by, as many as are computed at most
-_ALL = ""
+ALL = "\0"  # stands for every class: no label has it
 _SORT_TIP = (
     "Order of the images: by a component on show, or by similarity once a position is pinned. "
     "It stays when their values change."
@@ -31,12 +31,12 @@ def ordered(images: ImageBatch, sort: str, only: str, measure: Measure) -> tuple
 
     They are sorted ``"as loaded"``, by ``"name"`` or ``"class"``, or by a key for which ``measure``
     returns a number for each image: the highest come first, and what is not finite last. Of the
-    classes ``only`` is shown; empty: all.
+    classes ``only`` is shown, or ``ALL``.
     """
     labels = images.labels or images.names
-    chosen = [i for i in range(len(images)) if only in (_ALL, labels[i])]
+    chosen = [i for i in range(len(images)) if only in (ALL, labels[i])]
     if sort == "as loaded":
-        return None if only == _ALL else tuple(chosen)
+        return None if only == ALL else tuple(chosen)
     if sort == "name":
         return tuple(sorted(chosen, key=lambda i: natural_key(images.names[i])))
     if sort == "class":
@@ -102,7 +102,7 @@ class OrderLists:
         self.sort = _list("Sort", _SORT_TIP, self._keys(0, (), pinned=False))
         classes = [(text.plain(label, 24), label) for label in images.classes]
         self.only = _list(
-            "Show", "All images, or those of one class.", [("all images", _ALL), *classes]
+            "Show", "All images, or those of one class.", [("all images", ALL), *classes]
         )
         self.only.layout.display = None if images.classes else "none"
         choose = safely(self._choose)

@@ -139,7 +139,8 @@ class MethodsExplorer(Shell[MethodsSettings]):
 
     def _compute(self, settings: MethodsSettings) -> None:
         """Ask for what is missing on the page."""
-        self.comparison.refresh()
+        if self.comparison.refresh():
+            self._failed.clear()
         cells = {task: self._cell(task) for task in settings.tasks(self.comparison)}
         self.queue.request([task for task, cell in cells.items() if cell is None])
         self.painting.submit(None)

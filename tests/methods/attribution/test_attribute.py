@@ -112,13 +112,6 @@ def test_what_a_map_depends_on_is_printed_and_stands_below_the_figure() -> None:
         assert words in foot
 
 
-def test_a_batch_without_images_is_refused() -> None:
-    one = blobs(1)
-    none = pw.ImageBatch(one.pixels[:0], one.tensor[:0], ())
-    with pytest.raises(PFVValueError, match="images: the batch is empty"):
-        pw.attribute(tiny(), none, "saliency")
-
-
 def test_images_that_are_not_there_are_named() -> None:
     result = pw.attribute(tiny(), blobs(3), "saliency")
     for rows in ([2, 0], np.array([2, 0]), torch.tensor([2, 0]), (-1, 0)):

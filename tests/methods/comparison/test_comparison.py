@@ -121,6 +121,20 @@ def test_changed_weights_are_noticed() -> None:
     assert comparison.cached(other) is None
 
 
+def test_cells_of_a_network_stay_where_another_one_has_changed() -> None:
+    models = {"one": tiny(), "other": tiny(1)}
+    comparison = Comparison(models, blobs(1))
+    tasks = [Task(network, 0, Saliency(), OUTPUT) for network in range(2)]
+    first = comparison.compute(tasks[0])
+    comparison.compute(tasks[1])
+    assert not comparison.refresh()
+    with torch.no_grad():
+        models["other"][0].weight.mul_(-1)
+    assert comparison.refresh()
+    assert comparison.cached(tasks[0]) is first
+    assert comparison.cached(tasks[1]) is None
+
+
 def test_nan_in_one_image_is_an_error_of_its_cell() -> None:
     images = blobs(2)
     spoilt = images.tensor.clone()

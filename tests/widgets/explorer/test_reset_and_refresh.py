@@ -48,8 +48,10 @@ def test_reset_goes_back_to_the_start_in_one_step_that_can_be_undone(explorer: P
     explorer.settings = changed = replace(first, sigma=2.0, components=2)
     press_button(explorer.status_line.reset_button)
     assert explorer.settings == first
+    assert explorer.status_line.reset_button.disabled
     explorer.undo()
     assert explorer.settings == changed
+    assert not explorer.status_line.reset_button.disabled
 
 
 def test_refresh_shows_what_training_has_changed(explorer: PFVExplorer) -> None:

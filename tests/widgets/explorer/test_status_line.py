@@ -90,6 +90,6 @@ def test_buttons_do_what_they_say_and_say_what_they_do(
         press_button(button)
         assert len(button.tooltip) > 8
     assert presses == ["stop", "undo", "redo"]
-    line.allow(undo=True, redo=False)
+    line.allow(undo=True, redo=False, reset=False)
     assert not line.undo_button.disabled
     assert line.redo_button.disabled

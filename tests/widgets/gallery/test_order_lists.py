@@ -11,7 +11,7 @@ from ipywidgets import Dropdown
 from pfv_widgets.engine.colouring.compositing import VIEWS
 from pfv_widgets.widgets.explorer.pfv_explorer import PFVExplorer
 from pfv_widgets.widgets.gallery import navigation
-from pfv_widgets.widgets.gallery.order_lists import SIMILARITY, ordered
+from pfv_widgets.widgets.gallery.order_lists import ALL, SIMILARITY, ordered
 from pfv_widgets.widgets.toolkit.geometry import Page
 from tests.networks import blobs
 from tests.widgets.explorer_contents import is_error
@@ -23,12 +23,13 @@ IMAGES = replace(blobs(4), names=("b10", "b9", "a", "c"), labels=("y", "x", "y",
 @pytest.mark.parametrize(
     ("sort", "only", "order"),
     [
-        ("as loaded", "", None),
+        ("as loaded", ALL, None),
         ("as loaded", "x", (1, 3)),
-        ("name", "", (2, 1, 0, 3)),
-        ("class", "", (1, 3, 0, 2)),
-        ("component 1", "", (3, 0, 2, 1)),
+        ("name", ALL, (2, 1, 0, 3)),
+        ("class", ALL, (1, 3, 0, 2)),
+        ("component 1", ALL, (3, 0, 2, 1)),
         ("component 1", "y", (0, 2)),
+        ("as loaded", "", ()),
     ],
 )
 def test_images_are_in_the_order_that_is_asked_for(

@@ -258,6 +258,20 @@ def test_what_failed_is_tried_once_more_by_going_on(
     assert explorer.bar.go_on.disabled
 
 
+def test_what_failed_is_computed_once_the_network_is_repaired(open_grid: Open) -> None:
+    model = tiny()
+    weight = model[0].weight
+    before = weight.detach().clone()
+    weight.data[0, 0, 0, 0] = torch.nan
+    explorer = open_grid(model, methods=("saliency",))
+    assert "NaN or infinite values" in status(explorer)
+    weight.data.copy_(before)
+    explorer.settings = replace(explorer.settings, scale="all alike")
+    assert explorer.wait(60)
+    assert explorer.status.kind == "ok"
+    assert all(cell.error is None for cell in explorer.cells().values())
+
+
 def test_page_that_is_loaded_anew_shows_everything_again(
     fake_page: FakePage, open_grid: Open
 ) -> None:
