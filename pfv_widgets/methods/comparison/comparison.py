@@ -164,6 +164,7 @@ class Comparison:
         cached = self.cached(task)
         if cached is not None:
             return cached
+        self._check_layer(task)
         computed_with = self._computed_with
         if isinstance(task.method, PrincipalFeatures):
             cells = self._principal(task, task.method, progress, cancelled)
@@ -174,6 +175,12 @@ class Comparison:
                 for one, cell in cells.items():
                     self._cache.get(one, lambda cell=cell: cell)  # type: ignore[misc] # bound now
         return cells[task]
+
+    def _check_layer(self, task: Task) -> None:
+        """Raise, in few words, where a layer is one of other networks alone."""
+        layer, own = task.target.layer, self.networks[task.network]
+        if layer and not own.has(layer) and any(one.has(layer) for one in self.networks):
+            raise PFVValueError(f"layer={layer!r} is not in this network.")
 
     def layer_of(self, task: Task) -> str:
         """Name of the layer that PFV decomposes for a task."""

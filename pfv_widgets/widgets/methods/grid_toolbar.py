@@ -14,11 +14,11 @@ class MethodsBar:
     """Buttons above the grid: to go on where work was stopped or has failed, and to turn pages."""
 
     def __init__(self, go_on: Callable[[], None], turn: Callable[[int], None]) -> None:
-        wide, tip = {"min_width": "64px"}, "Compute what is missing or failed."
+        wide, tip = {"min_width": "56px", "padding": "0 6px"}, "Compute what is missing or failed."
         self.go_on = push_button("Go on", tip, go_on, **wide)
         self.back = push_button("Back", "The images before", lambda: turn(-1), **wide)
         self.forward = push_button("Next", "The next images", lambda: turn(1), **wide)
-        self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="120px"))
+        self.pages = w.HTML(layout=w.Layout(margin="2px 4px", min_width="112px", flex="0 0 auto"))
         self.widget = w.HBox(
             [self.go_on, self.back, self.forward, self.pages],
             layout=w.Layout(align_items="center", overflow="hidden"),

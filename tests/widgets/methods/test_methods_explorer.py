@@ -234,6 +234,7 @@ def test_error_of_one_cell_is_told_there_and_the_rest_goes_on(open_grid: Open) -
     failed = [cell for cell in explorer.cells().values() if cell.error is not None]
     assert len(failed) == 6
     assert shown_words(explorer).count("layer='4' is not in this") >= 6
+    assert "last layers" not in shown_words(explorer)
     assert not explorer.bar.go_on.disabled  # it may be tried once more
     press_button(explorer.bar.go_on)
     assert "6 of 12 maps failed" in status(explorer)
