@@ -230,7 +230,7 @@ def checked_pins(
     if pins is None:
         return ()
     entries = _entries("pins", pins, "a tuple of (image, x, y), or None")
-    checked = tuple(_checked_pin(index, pin) for index, pin in enumerate(entries))
+    checked = tuple(_checked_pin(f"pins[{index}]", pin) for index, pin in enumerate(entries))
     if len(checked) > MOST_PINS:
         raise PFVValueError(f"pins: got {len(checked)}, choose at most {MOST_PINS} of them.")
     for index, pin in enumerate(checked):
@@ -240,6 +240,17 @@ def checked_pins(
                 f"image from 0 to {number - 1}, or take the pin away."
             )
     return checked
+
+
+def checked_position(image: Any, x: Any, y: Any, number: int) -> Pin:
+    """Return a position ``(image, x, y)`` in a batch of ``number`` images."""
+    position = _checked_pin("position", (image, x, y))
+    if position[0] >= number:
+        raise PFVValueError(
+            f"image={position[0]}: the batch has {number} images, counted from 0. Choose one from "
+            f"0 to {number - 1}."
+        )
+    return position
 
 
 def checked_images(only: Iterable[int] | None, number: int) -> tuple[int, ...] | None:
@@ -309,15 +320,14 @@ def few(indices: Sequence[int]) -> str:
     return text if len(indices) <= 6 else f"{text} and {len(indices) - 6} more"
 
 
-def _checked_pin(index: int, pin: Iterable[float]) -> Pin:
+def _checked_pin(name: str, pin: Iterable[float]) -> Pin:
     legal = (
         "(image, x, y): the image's index, a whole number from 0, and the position as fractions "
         "of its width and height, from 0 to 1"
     )
-    name = f"pins[{index}]"
     values = _entries(name, pin, legal)
     if not all(is_number(value) for value in values):
-        raise _wrong_type(name, pin, legal)
+        raise PFVTypeError(f"{name}={pin!r:.80}: expected {legal}.")
     if len(values) != 3:
         raise _wrong_value(name, pin, legal)
     image, x, y = values

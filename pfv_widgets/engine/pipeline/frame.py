@@ -18,7 +18,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.basis_source import FittedBasis
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.errors import PFVValueError
-from pfv_widgets.validation import checked_pins, few
+from pfv_widgets.validation import checked_position, few
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,7 +105,7 @@ class Frame:
         PFVValueError, PFVTypeError
             Naming the position, and which images there are.
         """
-        ((image, x, y),) = checked_pins([(image, x, y)])
+        image, x, y = checked_position(image, x, y, max(self.indices) + 1)
         if image not in self.indices:
             raise PFVValueError(f"image={image}: this frame holds the images {few(self.indices)}.")
         row, column = cell_of(x, y, self.scores.shape)

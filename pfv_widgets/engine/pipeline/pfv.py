@@ -42,6 +42,7 @@ from pfv_widgets.validation import (
     Pin,
     checked_images,
     checked_pins,
+    checked_position,
     function_or_none,
     size_in_pixels,
     truth_value,
@@ -306,8 +307,9 @@ class PFV:
         PFVValueError, PFVTypeError
             Naming the position or the layer, and what to do.
         """
+        pins = [checked_position(image, x, y, len(self.images))]
         number = whole_number("number", number, 1)
-        return nearest_positions(self.similarity([(image, x, y)], layer)[0], image, number)
+        return nearest_positions(self.similarity(pins, layer)[0], pins[0][0], number)
 
     def anchor(self, name: str | None = None, *, on_progress: OnProgress | None = None) -> None:
         """Let the colours of a layer refer to the basis of all images, before one is shown.
@@ -318,8 +320,7 @@ class PFV:
         """
         layer = self.layer(name)
         with suppress(PFVValueError), self._working(on_progress):
-            key = self.store.key_of(name)
-            if key not in self.colours.anchors:
+            if (key := self.store.key_of(name)) not in self.colours.anchors:
                 positions = len(self.images) * layer.shape[1] * layer.shape[2]
                 number = min(layer.shape[0], positions - 1, self.most_components)
                 basis = self.store.basis(key, (1.0,) * len(self.images), number)
@@ -380,11 +381,10 @@ class PFV:
             self.colours = ColourMemory()
 
     def refresh(self) -> None:
-        """Start again, where the network was changed in a way that is not noticed by itself.
+        """Start again, where a change of the network was not noticed.
 
-        What is written to weights is noticed, in place or through ``.data``, and so are other
-        modules and options of PyTorch's modules. A change through ``.data`` of a few single numbers
-        among many, and a hook that was added, are not.
+        Writes to weights are noticed, in place or through ``.data``, and so are other modules and
+        options of PyTorch's; a few single numbers through ``.data`` among many, and hooks, are not.
         """
         with self.store.lock:
             self.store.refresh()

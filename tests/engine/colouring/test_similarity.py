@@ -153,8 +153,15 @@ def test_number_of_positions_must_be_whole(pfv: PFV, number: Any) -> None:
 
 
 def test_places_that_are_none_are_named(pfv: PFV) -> None:
-    with pytest.raises(PFVValueError, match=r"pins\[0\]=\(4, .*from 0 to 3"):
-        pfv.nearest(4, 0, 0)
+    for find in (pfv.nearest, pfv.render().at):
+        with pytest.raises(PFVValueError, match=r"image=4: .*from 0 to 3"):
+            find(4, 0, 0)
+        with pytest.raises(PFVValueError, match=r"position=\(-1, 0, 0\): expected \(image, x, y\)"):
+            find(-1, 0, 0)
+        with pytest.raises(
+            PFVTypeError, match=r"position=\('a', 0, 0\): expected .*from 0 to 1\.$"
+        ):
+            find("a", 0, 0)
     with pytest.raises(PFVValueError, match="pins is empty"):
         pfv.similarity([])
     with pytest.raises(PFVTypeError, match="pins="):
