@@ -158,9 +158,7 @@ def test_places_that_are_none_are_named(pfv: PFV) -> None:
             find(4, 0, 0)
         with pytest.raises(PFVValueError, match=r"position=\(-1, 0, 0\): expected \(image, x, y\)"):
             find(-1, 0, 0)
-        with pytest.raises(
-            PFVTypeError, match=r"position=\('a', 0, 0\): expected .*from 0 to 1\.$"
-        ):
+        with pytest.raises(PFVTypeError, match=r"position=\('a', 0, 0\): .*from 0 to 1\.$"):
             find("a", 0, 0)
     with pytest.raises(PFVValueError, match="pins is empty"):
         pfv.similarity([])
