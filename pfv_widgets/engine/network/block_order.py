@@ -52,10 +52,10 @@ def find_blocks(model: nn.Module, size: tuple[int, int] | None = None) -> tuple[
     """Return the blocks of a network in forward order.
 
     Containers, and modules whose class occurs once, are looked into. A module whose class occurs
-    twice or more is a block, and so is a single module with parameters. Normalisation and whatever
-    else has parameters of one dimension belongs to the block before it; what does not run, as the
-    auxiliary heads of a network in training, to the last one. Without a forward pass that succeeds
-    (it is tried on black images, of ``size`` first) the order is that of registration.
+    twice or more is a block, and so is one with parameters whose parts have none. Normalisation and
+    whatever else has parameters of one dimension belongs to the block before it; what does not run,
+    as the auxiliary heads of a network in training, to the last one. Without a forward pass that
+    succeeds (it is tried on black images, of ``size`` first) the order is that of registration.
     """
     modules = modules_by_name(model)
     counts = Counter(type(module) for module in modules.values())
@@ -78,18 +78,14 @@ def find_blocks(model: nn.Module, size: tuple[int, int] | None = None) -> tuple[
 def _add_parents(blocks: list[Block], parents: Sequence[str]) -> None:
     """Let the parameters of what is looked into belong to the first block inside it."""
     for parent in parents:
-        own = Block(parent, (), (parent,))
-        first = next((one for one in blocks if _is_inside(one.name, parent)), None)
-        if first is None:
-            blocks.insert(0, own)
-        else:
-            blocks[blocks.index(first)] = first.joined(own)
+        first = next((one for one in blocks if _is_inside(one.name, parent)), blocks[0])
+        blocks[blocks.index(first)] = first.joined(Block(parent, (), (parent,)))
 
 
 def _split(
     modules: Mapping[str, nn.Module], counts: Mapping[type[nn.Module], int]
 ) -> tuple[list[Block], list[str]]:
-    """Return the blocks, and the modules that are looked into and have parameters themselves."""
+    """Return the blocks, and the modules around some of them that have parameters themselves."""
     blocks: list[Block] = []
     parents: list[str] = []
     names = {id(module): name for name, module in modules.items()}
@@ -100,10 +96,14 @@ def _split(
         if name is None:  # it was seen elsewhere
             return
         if any(module.children()) and (kind in _CONTAINERS or counts[kind] == 1):
-            if any(True for _ in module.parameters(recurse=False)):
-                parents.append(name)
+            found = len(blocks)
             for child in module.children():
                 visit(child)
+            if any(True for _ in module.parameters(recurse=False)):
+                if len(blocks) > found:
+                    parents.append(name)
+                else:
+                    blocks.append(Block(name, (name,)))
         elif any(True for _ in module.parameters()):
             inside = [names.pop(id(one), None) for one in module.modules() if one is not module]
             blocks.append(Block(name, (name, *(one for one in inside if one is not None))))

@@ -21,6 +21,18 @@ class Unit(nn.Module):
         return maps + self.norm(self.conv(maps))
 
 
+class Stem(nn.Module):
+    """Weights of its own, and a part without any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 3, 1, 1))
+        self.act = nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.act(nn.functional.conv2d(images, self.weight))
+
+
 class Whole(nn.Module):
     """Registered from the end; with a parameter of its own and a part that does not run."""
 
@@ -53,8 +65,14 @@ def test_blocks_are_listed_in_forward_order_each_with_what_belongs_to_it() -> No
     assert blocks[3].modules == ("head", "unused")
 
 
+def test_a_module_whose_parts_have_no_parameters_is_a_block_where_it_runs() -> None:
+    convolutions = nn.Sequential(Stem(), nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    assert [block.modules[0] for block in find_blocks(convolutions)] == ["0", "1", "2"]
+    assert names(Stem()) == [""]
+
+
 def test_every_parameter_belongs_to_one_block() -> None:
-    for model in (Whole(), tiny(), demo_model(), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(3)):
+    for model in (Whole(), Stem(), tiny(), demo_model(), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(3)):
         modules = dict(model.named_modules())
         held = [
             id(one)
