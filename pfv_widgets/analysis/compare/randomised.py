@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import random
 import threading
@@ -20,6 +19,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 
 from pfv_widgets.engine.network.block_order import Block, find_blocks
 from pfv_widgets.engine.network.capture import modules_by_name
+from pfv_widgets.engine.network.devices import copied
 from pfv_widgets.engine.network.lazy_networks import LazyNetworks
 from pfv_widgets.engine.network.model_guard import unwrap
 from pfv_widgets.engine.network.named_models import declared_size
@@ -30,6 +30,7 @@ from pfv_widgets.validation import whole_number
 TRAINED = "trained"
 _POWER_STEPS = 15  # as many as a spectral norm as a parametrisation takes when it is made
 _METHODS = ("reset_parameters", "_reset_parameters", "_init_weights", "init_weights")
+_WEIGHTS = ("weight", "bias")
 _Tensors = dict[tuple[str, str], Tensor]  # (module, tensor) → numbers
 
 
@@ -65,7 +66,8 @@ def randomised(model: nn.Module, seed: int = 0) -> LazyNetworks:
     Blocks are found as :func:`pfv_widgets.engine.network.block_order.find_blocks` says, and weights
     are drawn as the modules' own ``reset_parameters`` (or ``_reset_parameters``, ``_init_weights``)
     draws them, with the running statistics of BatchNorm reset. Parameters that no such method
-    touches are shuffled. A spectral norm is that of the new weights.
+    touches are shuffled; one of a single number is multiplied by a draw of the normal distribution.
+    A spectral norm is that of the new weights.
 
     Examples
     --------
@@ -146,13 +148,8 @@ def _copy(model: nn.Module) -> nn.Module:
     """Return a network of its own that shares the model's memory."""
     try:
         return sharing_copy(model)
-    except CannotReplicateError as reason:
-        try:
-            new = copy.deepcopy(model).eval()
-        except Exception as error:  # the user's classes may raise anything
-            raise PFVValueError(
-                f"model={type(model).__name__}: it cannot be copied ({reason}; {error})."
-            ) from error
+    except CannotReplicateError:
+        new = copied(model).eval()
     for own, values in zip(new.parameters(), model.parameters(), strict=True):
         own.data = values.data
     return new
@@ -225,7 +222,7 @@ def _takes_nothing(method: object) -> bool:
 
 
 def _shuffle_unless_drawn(module: nn.Module, name: str, trained: Tensor) -> None:
-    """Shuffle a parameter that kept its numbers, and reset running statistics that did."""
+    """Give others to a parameter that kept its numbers; reset running statistics that did."""
     values = _tensors(module)[name]
     if not torch.equal(values, trained.to(values.device)):
         return
@@ -233,5 +230,9 @@ def _shuffle_unless_drawn(module: nn.Module, name: str, trained: Tensor) -> None
         values.zero_()
     elif name == "running_var":
         values.fill_(1)
-    elif name in dict(module.named_parameters(recurse=False)) or name in ("weight", "bias"):
+    elif name not in dict(module.named_parameters(recurse=False)) and name not in _WEIGHTS:
+        return
+    elif values.numel() == 1 and values.is_floating_point():
+        values.mul_(torch.randn(()))
+    else:
         values.copy_(values.flatten()[torch.randperm(values.numel())].reshape(values.shape))
