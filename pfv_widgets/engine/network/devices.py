@@ -94,19 +94,22 @@ def copied_to(model: nn.Module) -> torch.device | None:
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy of the model.
+    """Return a deep copy of the model, also where it keeps results such as pruned weights.
 
     Raises
     ------
     PFVValueError
-        Where it has tensors that cannot be copied.
+        Where it has parts that cannot be copied.
     """
+    tensors = chain.from_iterable(map(_tensors_of, modules_of(model)))
+    results: dict[int, Any] = {}
     try:
-        return copy.deepcopy(model)
-    except Exception as error:
+        results |= {id(one): one.detach().clone() for one in tensors if not one.is_leaf}
+        return copy.deepcopy(model, results)
+    except Exception as error:  # the user's classes may raise anything
         raise PFVValueError(
-            f"model: it could not be copied ({first_line(error):.120}). Give a network "
-            "whose parameters are leaves, such as one that was just loaded."
+            f"model={type(model).__name__}: it could not be copied ({first_line(error):.120}). "
+            "Give a network all parts of which can be copied."
         ) from error
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import spectral_norm
+from torch.nn.utils import prune, spectral_norm
 
 import pfv_widgets as pw
 from pfv_widgets.engine.network import devices, model_guard
-from pfv_widgets.engine.network.devices import choose_device, copied_to, on_device
+from pfv_widgets.engine.network.devices import choose_device, copied, copied_to, on_device
 from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.errors import PFVValueError
@@ -178,6 +180,35 @@ def test_tensors_of_two_owners_are_copied_once_and_none_is_taken_for_another() -
     assert not moved[0].weight.requires_grad
     assert moved[1].weight.requires_grad
     assert moved[1].steps.device == META
+
+
+class Remembering(nn.Conv2d):
+    """Holds what it gave last."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.last = super().forward(images)
+        return self.last
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: prune.l1_unstructured(nn.Conv2d(3, 4, 3), "weight", 0.5),
+        lambda: nn.utils.weight_norm(nn.Conv2d(3, 4, 3)),
+        lambda: Remembering(3, 4, 3),
+    ],
+)
+def test_networks_that_keep_what_they_computed_are_copied(make: Callable[[], nn.Module]) -> None:
+    model, images = nn.Sequential(make()).eval(), blobs(2).tensor
+    expected = model(images)
+    new = copied(model)
+    assert torch.equal(new(images), expected)
+    with torch.no_grad():
+        for one in new.parameters():
+            one.add_(1)
+        assert torch.equal(model(images), expected)
+        assert not torch.equal(new(images), expected)
 
 
 def test_a_network_of_buffers_runs_where_they_are_and_is_copied() -> None:
