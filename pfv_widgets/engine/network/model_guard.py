@@ -162,8 +162,11 @@ def as_its_owner_runs(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def run(model: nn.Module, batch: Tensor) -> object:
-    """Call the model on a copy of the images, and say what to do if they do not fit it.
+def run(model: nn.Module, batch: Tensor, *, copy: bool = True, fix: str = "") -> object:
+    """Call the model on the images, and say what to do if they do not fit it.
+
+    The network may write into its input: it gets a copy, unless ``copy`` says no. ``fix`` is what
+    to do, where it is known.
 
     Raises
     ------
@@ -173,7 +176,7 @@ def run(model: nn.Module, batch: Tensor) -> object:
     """
     try:
         with as_its_owner_runs(model):
-            return model(batch.clone())  # the network may write into its input
+            return model(batch.clone() if copy else batch)
     except (PFVError, Cancelled):
         raise
     except Exception as error:
@@ -184,7 +187,8 @@ def run(model: nn.Module, batch: Tensor) -> object:
             ) from error
         raise PFVValueError(
             f"images: the model failed on a batch of shape {tuple(batch.shape)} "
-            f"({type(error).__name__}: {first_line(error):.300}). {_fix(model, batch, error)}"
+            f"({type(error).__name__}: {first_line(error):.300}). "
+            f"{fix or _fix(model, batch, error)}"
         ) from error
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pfv_widgets.engine.network.capture import before_each_leaf, modules_by_name
 from pfv_widgets.engine.network.forward import Forward
 from pfv_widgets.engine.network.layers import Layer
-from pfv_widgets.engine.network.model_guard import as_its_owner_runs, guarded, isolated, run
+from pfv_widgets.engine.network.model_guard import guarded, isolated, run
 from pfv_widgets.engine.network.pass_recording import (
     Key,
     NeededError,
@@ -217,14 +217,15 @@ class PartialForward:
 
     def _whole(self, batch: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
         with self._replacing(features) as outputs:
-            scores = self._read(run(self._network, batch), len(batch))
+            answer = run(self._network, batch, fix="" if features is None else self._fix)
+            scores = self._read(answer, len(batch))
         return outputs[0], scores
 
     def _recorded(self, batch: Tensor, needed: frozenset[Key]) -> tuple[Recording, Tensor, Tensor]:
         recorder = Recorder(needed)
         reach = recorder.reach_layer
         with recorder.watching(self._network), self._replacing(None, reached=reach) as outputs:
-            scores = self._read(self._call(batch.clone()), len(batch))
+            scores = self._read(run(self._network, batch), len(batch))
         return recorder.recording(batch), outputs[0], scores
 
     def _partial(self, recording: Recording, start: int, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -236,12 +237,16 @@ class PartialForward:
             recording.answering(self._modules),
             self._replacing(features, number=number) as outputs,
         ):
-            scores = self._read(self._call(images), len(features))
+            answer = run(self._network, images, copy=False, fix=self._fix)
+            scores = self._read(answer, len(features))
         return outputs[0], scores
 
-    def _call(self, images: Tensor) -> object:
-        with as_its_owner_runs(self._network):
-            return self._network(images)
+    @property
+    def _fix(self) -> str:
+        return (
+            f"It ran with other features of layer={self._layer.name!r} than those of the images, "
+            "which it may refuse. Choose another layer."
+        )
 
     @contextmanager
     def _replacing(

@@ -13,7 +13,7 @@ from pfv_widgets.engine.network.list_layers import list_layers
 from pfv_widgets.engine.network.model_guard import guarded, run
 from pfv_widgets.engine.network.partial_forward import PartialForward
 from pfv_widgets.errors import PFVValueError
-from tests.networks import Tokens, blobs, counted, tiny, unchanged
+from tests.networks import Function, Tokens, blobs, counted, tiny, unchanged
 
 
 class Skips(nn.Module):
@@ -190,6 +190,18 @@ def test_a_network_that_takes_another_way_runs_whole() -> None:
     large = part.features * 1e6
     expected = by_hand(model, "layer", blobs(5, 16).tensor, large)
     torch.testing.assert_close(part.run(large), expected)
+
+
+def test_features_that_the_network_refuses_are_named() -> None:
+    def checked(maps: Tensor) -> Tensor:
+        if bool((maps < 0).any()):
+            raise ValueError("negative maps")
+        return maps
+
+    model = nn.Sequential(*tiny()[:11], Function(checked), *tiny()[11:]).eval()
+    part = part_of(model, "10")
+    with pytest.raises(PFVValueError, match=r"negative maps\)\. .* other features of layer='10'"):
+        part.run(part.features - 1)
 
 
 def test_gradients_pass_from_the_scores_to_the_features() -> None:
