@@ -92,7 +92,7 @@ def _list_layers(model: nn.Module, example: Tensor, run: Run) -> LayerListing:
     mixing = tuple(
         layer.name
         for layer, call in call_of.items()
-        if call.key in mixing_calls or _mixes(call.module)
+        if call.key in mixing_calls or mixes_images(call.module)
     )
     listing = LayerListing(layers, default, last, refused, scripted=scripted, mixing=mixing)
     by_name = {layer.name: call for layer, call in call_of.items()}
@@ -121,7 +121,7 @@ def _scripted(modules: Mapping[str, nn.Module]) -> tuple[tuple[str, ...], dict[s
     return tuple(outer), refused
 
 
-def _mixes(module: nn.Module) -> bool:
+def mixes_images(module: nn.Module) -> bool:
     """Whether a module's maps of one image depend on the others in the batch."""
     is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
     return is_batch_norm and (module.training or module.running_mean is None)

@@ -75,7 +75,8 @@ def attribute(
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"`` or a ``torch.device``.
     chunk_size
         Images that the method is given at a time, or as many as its ``batch_size`` if that is
-        less; the maps do not depend on it.
+        less. The maps do not depend on it, unless the network mixes the images of a batch; where a
+        ``BatchNorm`` does, a warning says so.
     progress
         Called as ``progress(done, all)``.
     cancelled

@@ -10,7 +10,9 @@ from typing import Any
 from torch import nn
 
 from pfv_widgets.engine.data.batch import ImageBatch
+from pfv_widgets.engine.network.capture import modules_by_name
 from pfv_widgets.engine.network.forward import Forward
+from pfv_widgets.engine.network.list_layers import mixes_images
 from pfv_widgets.engine.network.model_guard import guarded
 from pfv_widgets.errors import PFVTypeError, PFVValueError
 from pfv_widgets.methods.attribution.registry import METHODS
@@ -93,4 +95,20 @@ def in_chunks(
             own = target.of(range(start, start + len(batch)))
             signed, measured, warnings = method.attribute(network, batch, own, tell, cancelled)
             results.append((signed.detach().float().cpu(), measured, warnings))
+        signed, measured, warnings = results[0]
+        if min(size, count) > 1:
+            results[0] = (signed, measured, (*warnings, *_mixing(network)))
     return results
+
+
+def _mixing(network: nn.Module) -> tuple[str, ...]:
+    """Say which part of a network that just ran mixes the images that run together."""
+    modules = modules_by_name(network).items()
+    mixing = next((name for name, one in modules if mixes_images(one)), None)
+    if mixing is None:
+        return ()
+    text = (
+        f"{mixing} normalises by all images that run together, so that scores and maps of an image "
+        "depend on those beside it, and on chunk_size. With chunk_size=1 each runs alone."
+    )
+    return (text,)

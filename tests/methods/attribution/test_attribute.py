@@ -148,6 +148,27 @@ def test_grey_networks_are_explained_behind_a_mean_of_the_channels() -> None:
     torch.testing.assert_close(result.scores, grey(images.tensor[:, :1])[:, 1].detach())
 
 
+class LeavesEvaluation(nn.BatchNorm2d):
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        self.training = True
+        return super().forward(maps)
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.BatchNorm2d(8, track_running_stats=False), LeavesEvaluation(8)]
+)
+def test_a_network_whose_maps_depend_on_the_chunk_says_so(norm: nn.Module) -> None:
+    model, images = tiny(), blobs(4)
+    model[1] = norm.eval()
+    with pytest.warns(PFVWarning, match=r"^1 normalises by all images .* chunk_size"):
+        together = pw.attribute(model, images, "saliency", unit=1)
+    assert len(together.warnings) == 1
+    alone = pw.attribute(model, images, "saliency", unit=1, chunk_size=1)
+    assert not torch.allclose(alone.maps, together.maps, rtol=0.01)
+    first = pw.attribute(model, images.tensor[:1], "saliency", unit=1)
+    torch.testing.assert_close(alone.maps[:1], first.maps)
+
+
 def test_colours_follow_the_values() -> None:
     maps = torch.zeros(2, 20, 20)
     maps[0, 3, 4] = 2.0  # less than 0.5 % of the pixels: the largest is the end

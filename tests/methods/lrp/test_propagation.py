@@ -150,7 +150,8 @@ def test_linear_operations_and_maxima_keep_the_sum(name: str, rule: str) -> None
     change = LINEAR[name]
     if isinstance(change, nn.Module):
         change = change.eval()
-    result = attribute(around(change), blobs(2, 12), "relevance", rule=rule)
+    size = 1 if name == "batch statistics" else 2  # else a warning says that images mix
+    result = attribute(around(change), blobs(2, 12), "relevance", rule=rule, chunk_size=size)
     assert sums(result) == pytest.approx([1, 1], abs=1e-3)
     assert result.warnings == ()
 
