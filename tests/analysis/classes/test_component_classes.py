@@ -80,6 +80,10 @@ def test_elsewhere_the_gradient_is_integrated_along_the_components() -> None:
         "Naming components by classes: 1 of 2 steps",
     ]
     assert 0 < many.completeness_error < few.completeness_error
+    off = few.image_error.abs().max() / (few.scores - few.image_baseline).abs().max()
+    assert f"off by up to {100 * off:.0f} %" in few.warnings[0]
+    assert "steps=8" in few.warnings[0]
+    assert not many.warnings
     frame = pfv.render(layer="6", components=2)
     expected = riemann(model, 6, frame)
     torch.testing.assert_close(many.image_shares, expected, rtol=0.05, atol=5e-3)
