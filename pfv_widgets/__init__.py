@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +201,12 @@ def demo(
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        state = random.getstate()
+        try:
+            module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+        finally:
+            random.setstate(state)  # packages such as scikit-learn draw when they are imported
+        value = getattr(module, name)
         globals()[name] = value  # the reference lists what the module holds
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -273,3 +275,16 @@ def test_what_a_network_returns_does_not_matter(returned: str) -> None:
 def test_layers_that_are_no_names_are_refused(layers: Any) -> None:
     with pytest.raises(pw.PFVTypeError, match=r"layers=.*a list of names"):
         pw.transfer_report(tiny(), blobs(12), labels=["a", "b"] * 6, layers=layers)
+
+
+def test_what_is_imported_leaves_the_generator_of_python_alone() -> None:
+    code = (
+        "import random\n"
+        "state = random.getstate()\n"
+        "import pfv_widgets\n"
+        "pfv_widgets.transfer_report, pfv_widgets.repair\n"
+        "assert random.getstate() == state\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
