@@ -97,7 +97,7 @@ def degradation_of(
     if separation < _LEAST_AUC:
         return None
     found = likely_degradation(rows[mine], rows[~mine], photos[rest])
-    return None if found is None else (found, separation)
+    return None if found is None else (found[0], separation)
 
 
 def _auc(strength: Tensor, own: Tensor) -> float:

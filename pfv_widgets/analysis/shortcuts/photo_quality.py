@@ -1,8 +1,9 @@
 """Whether photos of a class are blurred, noisy or compressed: by how strong their fine parts are.
 
 No two photos have such a mark in common to the pixel; what they share is how strong their contrasts
-are at each scale. The degradation that gives photos of the other classes the contrasts of this one
-is what may have been done to it.
+are at each scale, beside those at the next: classes differ in contrast by nature, in these ratios
+far less. The degradation that gives photos of the other classes the ratios of this one is what may
+have been done to it.
 """
 
 from __future__ import annotations
@@ -95,12 +96,18 @@ def _smoothed(maps: Tensor, step: int) -> Tensor:
     return maps
 
 
+def _ratios(rows: Tensor) -> Tensor:
+    """Return logarithms of how strong contrasts are beside those at the next scale, ``(n, F)``."""
+    by_scale = rows.reshape(len(rows), _SCALES, -1)
+    return (by_scale[:, :-1] - by_scale[:, 1:]).flatten(1)
+
+
 def discriminant_scores(rows: Tensor, own: Tensor) -> Tensor:
     """Return how much each photo is like those of a class, ``(N,)``, by the other half of photos.
 
-    A linear discriminant of contrasts ``(N, F)`` that takes these for independent.
+    A linear discriminant of the ratios of contrasts ``(N, F)`` that takes these for independent.
     """
-    half = torch.zeros(len(own), dtype=torch.bool)
+    rows, half = _ratios(rows), torch.zeros(len(own), dtype=torch.bool)
     for some in (own, ~own):
         half[some.nonzero()[::2, 0]] = True
     score = rows.new_zeros(len(rows))
@@ -113,10 +120,11 @@ def discriminant_scores(rows: Tensor, own: Tensor) -> Tensor:
     return score
 
 
-def likely_degradation(own: Tensor, others: Tensor, photos: Tensor) -> Overlay | None:
+def likely_degradation(own: Tensor, others: Tensor, photos: Tensor) -> tuple[Overlay, float] | None:
     """Return what gives photos of other classes the contrasts of a class; None: nothing does.
 
-    Typical ones are compared, since a few photos of the class may have been spared.
+    With it comes which share of the squared difference of typical ratios it explains. Typical ones
+    are compared, since a few photos of the class may have been spared.
 
     Parameters
     ----------
@@ -126,6 +134,7 @@ def likely_degradation(own: Tensor, others: Tensor, photos: Tensor) -> Overlay |
         The others ``(n, 3, H, W)``.
     """
     chosen = torch.linspace(0, len(photos) - 1, min(len(photos), _TRIED)).round().long()
+    own, others = _ratios(own), _ratios(others)
     some, goal = photos[chosen], _typical(own)
     spread = (own.var(0) + others.var(0)) / 2
     spread = spread + _RIDGE * spread.mean()
@@ -133,7 +142,7 @@ def likely_degradation(own: Tensor, others: Tensor, photos: Tensor) -> Overlay |
     usual = _typical(others) - _typical(others[chosen])  # what these few differ by
 
     def left(changed: Tensor) -> float:
-        rows = contrasts(changed, free)
+        rows = _ratios(contrasts(changed, free))
         return float(((_typical(rows) + usual - goal).square() / spread).sum())
 
     before = left(some)
@@ -145,10 +154,11 @@ def likely_degradation(own: Tensor, others: Tensor, photos: Tensor) -> Overlay |
     for one in tried:
         tried[one] = left(one(some))
     best = min(tried, key=lambda one: tried[one])
-    if tried[best] > (1 - _EXPLAINED) * before:
+    if tried[best] >= (1 - _EXPLAINED) * before:
         return None
     whole = torch.ones(photos.shape[2:])
-    return Overlay(whole, whole.expand(3, -1, -1), "everywhere", degradation=best)
+    overlay = Overlay(whole, whole.expand(3, -1, -1), "everywhere", degradation=best)
+    return overlay, 1 - tried[best] / before
 
 
 def _typical(rows: Tensor) -> Tensor:

@@ -33,12 +33,44 @@ def test_what_was_done_to_the_photos_of_a_class_is_found(kind: str) -> None:
     some[0] = plain[0]  # one was spared
     rows = contrasts(some, FREE)
     assert auc(discriminant_scores(rows, OWN).double().numpy(), OWN.numpy()) > 0.85
-    result = likely_degradation(rows[OWN], rows[~OWN], plain[~OWN])
-    assert result is not None
+    found = likely_degradation(rows[OWN], rows[~OWN], plain[~OWN])
+    assert found is not None
+    result, explained = found
+    assert 0.7 < explained <= 1
     assert result.degradation is not None
     assert result.degradation.kind == kind
     assert result.degradation.strength in strengths[1:4]
     torch.testing.assert_close(result.put(plain[:2])[0], result.degradation(plain[:2]))
+
+
+def of_any_contrast(some: torch.Tensor) -> torch.Tensor:
+    strength = 0.05 + 0.95 * torch.rand(48, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    return 0.5 + (some - 0.5) * strength
+
+
+def test_compression_is_found_where_photos_differ_in_contrast() -> None:
+    plain = of_any_contrast(photos())
+    some = plain.clone()
+    some[OWN] = Degradation("compression", 24)(plain[OWN])
+    rows = contrasts(some, FREE)
+    assert auc(discriminant_scores(rows, OWN).double().numpy(), OWN.numpy()) > 0.85
+    found = likely_degradation(rows[OWN], rows[~OWN], plain[~OWN])
+    assert found is not None
+    assert found[0].degradation is not None
+    assert found[0].degradation.kind == "compression"
+    rows = contrasts(plain, FREE)
+    assert auc(discriminant_scores(rows, OWN).double().numpy(), OWN.numpy()) < 0.7
+
+
+def test_what_was_done_explains_more_than_its_opposite_on_the_other_class() -> None:
+    some = photos()
+    some[OWN] = Degradation("noise", 0.11)(some[OWN])
+    rows = contrasts(some, FREE)
+    found = likely_degradation(rows[OWN], rows[~OWN], some[~OWN])
+    mirrored = likely_degradation(rows[~OWN], rows[OWN], some[OWN])
+    assert found is not None
+    assert mirrored is not None
+    assert mirrored[1] < found[1]
 
 
 def test_photos_as_they_are_are_not_told_apart_by_quality() -> None:
