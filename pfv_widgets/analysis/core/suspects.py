@@ -69,7 +69,12 @@ class Evidence:
     effects
         Class, or class and group where there are groups → accuracy before and after the cut.
     quality
-        What was done to whole photos of the class, in words; empty where nothing was.
+        What whole photos of the class look like beside those of other classes, in words, such as
+        blurred; empty where they look alike.
+    explained
+        Share that this explains of what their contrasts differ by; NaN without a quality.
+    mirrored
+        What may have been done to the other one of two classes instead, in words.
     """
 
     auc: float
@@ -91,6 +96,8 @@ class Evidence:
     groups: Mapping[str, float] = field(default_factory=dict)
     effects: Mapping[str, tuple[Share, Share]] = field(default_factory=dict)
     quality: str = ""
+    explained: float = math.nan
+    mirrored: str = ""
 
     def lines(self) -> tuple[str, ...]:
         """Return the evidence in words, one line each."""
@@ -116,8 +123,7 @@ class Evidence:
             )
             lines.append(f"These pixels alone tell them from others with AUC {self.seen:.2f}.")
         if self.quality:
-            lines.append(f"Photos of the class look {self.quality}: by their contrasts alone they "
-                         f"are told from others with AUC {self.seen:.2f}.")  # fmt: skip
+            lines += self._quality_lines()
         if self.groups:
             few = list(self.groups.items())[:_FEW]
             means = [f"{name} " + f"{value:.2f}".replace("-", "−") for name, value in few]
@@ -138,6 +144,18 @@ class Evidence:
             f"{_CONTROLS.get(self.place, 'As they are')}, {self.control.value:.2f} are taken over.",
             moved,
             f"Cutting the component brings back {self.restored} of these.",
+        ]
+
+    def _quality_lines(self) -> list[str]:
+        """Say what photos look like, and that it may be the others that were changed."""
+        opposite = self.mirrored or "photos of others may have been changed, the opposite way"
+        return [
+            f"Beside others, photos of the class look {self.quality}.",
+            (
+                f"That explains {100 * self.explained:.0f} % of what their contrasts differ by, "
+                f"which alone tell them from others with AUC {self.seen:.2f}."
+            ),
+            f"It may be the other way round: {opposite}.",
         ]
 
     def _changes(self) -> list[str]:

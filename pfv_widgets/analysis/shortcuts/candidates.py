@@ -86,8 +86,11 @@ def tint_of(photos: Tensor, own: Tensor, covered: Tensor) -> tuple[Overlay, floa
 
 def degradation_of(
     photos: Tensor, own: Tensor, known: PhotoContrasts
-) -> tuple[Overlay, float] | None:
-    """Find what was done to the quality of a class's photos, as :func:`tint_of` does."""
+) -> tuple[Overlay, float, float] | None:
+    """Find what was done to the quality of a class's photos, as :func:`tint_of` does.
+
+    The last is how much of the difference it explains.
+    """
     own_indices, rest = _some(photos, own)
     either = torch.cat([own_indices, rest])
     rows, mine = known.of(either), own[either]
@@ -97,7 +100,7 @@ def degradation_of(
     if separation < _LEAST_AUC:
         return None
     found = likely_degradation(rows[mine], rows[~mine], photos[rest])
-    return None if found is None else (found[0], separation)
+    return None if found is None else (found[0], separation, found[1])
 
 
 def _auc(strength: Tensor, own: Tensor) -> float:

@@ -73,6 +73,10 @@ class Trial:
         auc, interval = other.evidence.auc, other.evidence.auc_interval
         return replace(self, evidence=replace(self.evidence, auc=auc, auc_interval=interval))
 
+    def explaining(self, share: float) -> Trial:
+        """Return this trial with how much of the difference of contrasts it explains."""
+        return replace(self, evidence=replace(self.evidence, explained=share))
+
     def suspect(self, basis: PrincipalBasis, component: int, sign: int) -> Suspect:
         """Return the suspect, as a component of a basis that holds its direction."""
         return Suspect(
@@ -123,12 +127,13 @@ class CausalTest:
         After the marks of all classes, which are left out.
         """
         own = self._units == unit
-        for found in (
-            tint_of(self._photos, own, self._covered),
-            degradation_of(self._photos, own, self._contrasts),
-        ):
-            if found is not None:
-                yield self._of_overlay(unit, own, *found)
+        tint = tint_of(self._photos, own, self._covered)
+        if tint is not None:
+            yield self._of_overlay(unit, own, *tint)
+        degradation = degradation_of(self._photos, own, self._contrasts)
+        if degradation is not None:
+            overlay, seen, explained = degradation
+            yield self._of_overlay(unit, own, overlay, seen).explaining(explained)
         if self.masks is not None:
             yield from self._of_backgrounds(unit, own)
 
@@ -136,6 +141,11 @@ class CausalTest:
     def _units(self) -> Tensor:
         assert self.labelled.units is not None
         return self.labelled.units
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are photos of."""
+        return len(set(self._units.tolist()))
 
     @cached_property
     def _photos(self) -> Tensor:

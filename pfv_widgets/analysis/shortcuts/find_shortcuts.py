@@ -22,6 +22,7 @@ from pfv_widgets.analysis.core.scores_from_layer import (
 from pfv_widgets.analysis.core.suspects import Suspect, SuspectBasis
 from pfv_widgets.analysis.shortcuts.causal_test import CausalTest, Trial
 from pfv_widgets.analysis.shortcuts.drawn_marks import drawn_in
+from pfv_widgets.analysis.shortcuts.mirror_images import without_mirror_images
 from pfv_widgets.analysis.shortcuts.patch_search import LIKE, located
 from pfv_widgets.engine.computing_modes import own_modes
 from pfv_widgets.engine.data.batch import ImageBatch
@@ -186,8 +187,10 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     moves them at least a twentieth of the way to the class, further than a control does; ``flips``
     says how many are then taken for it. A network may be moved a little by a mark that it was not
     trained with: such a suspect has a low score. What lowers the quality of the class's photos as a
-    whole (blur, noise, compression, few levels, large pixels) is tested in the same way, and with
-    ``masks`` so are backgrounds. The component is the direction in which the mark moves the layer's
+    whole (blur, noise, compression, few levels, large pixels) is tested in the same way, where one
+    of these explains half of how contrasts differ from class to class; which of two classes was
+    changed cannot be told for sure, and sharpening is not looked for. With ``masks`` backgrounds
+    are tested as well. The component is the direction in which the mark moves the layer's
     features. Marks that lie anywhere may differ in colour or size from the estimated one: where the
     photos of the class have other features at the mark, and the layer's map is fine enough to tell
     (64 positions), these are half of the direction; not of a bar across the photo, which is whole.
@@ -299,6 +302,7 @@ class _SearchProgress:
 def _report(
     test: CausalTest, trials: list[Trial], batch: ImageBatch, warnings: tuple[str, ...]
 ) -> ShortcutReport:
+    trials = without_mirror_images(trials, test.classes)
     confirmed = ranked(distinct_trials(ranked(one for one in trials if one.confirmed)))
     others = ranked(one for one in trials if not one.confirmed)
     basis, rows = _with_directions(test.basis, confirmed, others)
