@@ -24,6 +24,7 @@ from pfv_widgets.methods.core.read_out import Output
 from pfv_widgets.parameters import listed
 
 _ENOUGH = 10  # photos of a group: fewer cannot say whether a repair worked
+_FEW_MISLED = 0.25  # of those that it names right without the mark
 _MOST_NAMES = 8  # of groups in a warning
 _SHARED = "balanced subsets are of the groups that all classes have."
 _NOT_SHARED = (
@@ -44,6 +45,8 @@ class PhotosByGroup:
         Which photo each is made of, ``(N,)``.
     kinds
         What the refit balances, of ``kind_names``; None: nothing.
+    estimated
+        Which have an estimated mark put on, bool ``(N,)``.
     left_out
         How many have scores that are not numbers.
     """
@@ -58,6 +61,7 @@ class PhotosByGroup:
     sources: Whole
     kinds: Whole | None
     kind_names: tuple[str, ...]
+    estimated: np.ndarray
     left_out: int = 0
 
     @classmethod
@@ -85,6 +89,7 @@ class PhotosByGroup:
         named = own if like is None else [f"{one}, {of}" for one, of in zip(own, like, strict=True)]
         tensors, sources = [batch.tensor], np.arange(len(batch))
         additions = _with_marks(batch, units, suspects if kinds is None else ())
+        marked = sum(len(indices) for _, indices, _ in additions)
         every = None if additions or like is None else list(like)
         if masks is not None:
             assert like is not None
@@ -99,11 +104,13 @@ class PhotosByGroup:
         distinct = tuple(dict.fromkeys(named))
         numbers = np.array([distinct.index(name) for name in named])
         forward = replace(forward, images=torch.cat(tensors))
+        estimated = np.zeros(len(units), bool)
+        estimated[len(batch) : len(batch) + marked] = True
         kind_names = tuple(dict.fromkeys(every or ()))
         return cls(
             forward, labelled, units, numbers, distinct, len(batch), output, sources,
             None if every is None else np.array([kind_names.index(kind) for kind in every]),
-            kind_names,
+            kind_names, estimated,
         )  # fmt: skip
 
     def by_group(self, right: np.ndarray, known: np.ndarray) -> dict[str, Share]:
@@ -153,7 +160,22 @@ class PhotosByGroup:
             units=self.units[defined], groups=self.groups[defined], sources=self.sources[defined],
             originals=int(defined[: self.originals].sum()), left_out=int((~defined).sum()),
             kinds=None if self.kinds is None else self.kinds[defined],
+            estimated=self.estimated[defined],
         )  # fmt: skip
+
+    def hardly_misled(self, right: np.ndarray) -> list[str]:
+        """Name the groups in which an estimated mark misleads the network on few photos.
+
+        ``right``, bool ``(N,)``, says where it is right.
+        """
+        groups = []
+        for number in np.unique(self.groups[self.estimated]):
+            some = self.groups == number
+            same = self.units[: self.originals] == self.units[some][0]
+            without, marked = right[: self.originals][same].mean(), right[some].mean()
+            if marked > (1 - _FEW_MISLED) * without:
+                groups.append(f"{self.names[number]} {without:.2f} → {marked:.2f}")
+        return groups
 
     def unbalanced(self) -> tuple[str, ...]:
         """Say which groups a refit cannot balance, since some classes have no photos of them."""

@@ -198,11 +198,11 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     A faint mark of one colour at the same place of each photo, such as a watermark or stripes all
     over it, is seen in the mean of the photos' fine parts. Where a class has no other mark, one of
     fine parts that are drawn anew in each photo, such as scratches or flakes, is looked for by the
-    colour that these have in all photos. Marks that differ more (in size, in colour) and faint
-    marks that lie anywhere may be missed, or only cut in part; a bar across the photo at another
-    height each time is found, but sometimes cut in part. Without ``masks`` backgrounds are not
-    looked for: what lies near a photo's border moves clean networks as far towards a class as those
-    that rely on backgrounds. A report without suspects does not rule them out.
+    colour that these have in all photos. Marks that differ more (in size, in colour, by rotation)
+    and faint marks that lie anywhere may be missed, or only cut in part; a bar across the photo at
+    another height each time is found, but sometimes cut in part. Without ``masks`` backgrounds are
+    not looked for: what lies near a photo's border moves clean networks as far towards a class as
+    those that rely on backgrounds. A report without suspects does not rule them out.
 
     Parameters
     ----------

@@ -182,7 +182,7 @@ def test_repair_by_cut_clamp_and_refit_says_what_it_gains_by_group() -> None:
         result = pw.repair(model, images, suspects=report.suspects[:1], method=method)
         assert next(iter(result.before)) == "apple, with the mark of house"
         assert result.worst_after > result.worst_before
-        unknown = f"they cannot tell what the {method} costs" in str(result)
+        unknown = f"they cannot tell what the {method} gains and costs" in str(result)
         assert unknown == (method != "refit")  # which is compared on photos that it has not seen
         if method != "clamp":  # it moves photos without the mark as well
             assert accuracy(result.model, other) > accuracy(model, other) + 0.05
