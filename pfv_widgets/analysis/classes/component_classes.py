@@ -14,6 +14,7 @@ from pfv_widgets.analysis.classes.class_basis import ClassBasis, class_basis
 from pfv_widgets.analysis.classes.score_decomposition import (
     STEPS,
     Shares,
+    integral_warnings,
     largest_of,
     split_scores,
 )
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 _COMPONENTS = 5
 _NAMING = "Naming components by classes"
 _SIGN = "1 or -1"
-_TOLERATED = 0.05  # of the largest change of a score: error of the integral
 _CROP = 0.35  # of the photo's sides: what a piece of evidence shows
 
 
@@ -438,20 +438,9 @@ def _result(
     warnings = [note] if note else []
     if undefined:
         warnings.append(f"The scores of {undefined} of {len(part)} photos are NaN or infinite.")
-    off, change = _largest(split.error), _largest(part.scores - split.baseline)
-    rounding = 10 * torch.finfo(part.features.dtype).eps * _largest(part.scores)
-    if change and off > _TOLERATED * change + rounding:
-        warnings.append(
-            f"The integral is off by up to {100 * off / change:.0f} % of the largest "
-            f"change of a score: component_classes(..., steps={4 * steps}) splits more exactly."
-        )
+    warnings += integral_warnings(split, part, steps)
     return ComponentClasses(
         frame.layer, frame.basis, labelled.names, part.scores, split.baseline, split.shares,
         split.rest, split.error, split.exact, frame.scores, part, labelled.units, frame.names,
         frame.pixels, tuple(warnings),
     )  # fmt: skip
-
-
-def _largest(values: Tensor) -> float:
-    """Return the largest magnitude among the numbers."""
-    return float(values.abs().nan_to_num(0.0, 0.0).max())

@@ -19,6 +19,7 @@ from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.errors import PFVError
 
 STEPS = 8
+_TOLERATED = 0.05  # of the largest change of a score: error of the integral
 _EXACT = 1e-4  # of the largest change of a score
 _ROUNDING = 3e-6  # of the largest score: of float32 in sums over positions
 
@@ -163,3 +164,15 @@ def _backward_slopes(part: PartialForward, point: Tensor, parts: list[Tensor]) -
             for into, tangent in zip(slopes, parts, strict=True):
                 into[:, unit] = (gradient * tangent).flatten(1).sum(1)
     return slopes
+
+
+def integral_warnings(split: Shares, part: PartialForward, steps: int) -> list[str]:
+    """Say where an integral of so many steps is off beside the changes of the scores."""
+    off, change = largest_of(split.error), largest_of(part.scores - split.baseline)
+    rounding = 10 * torch.finfo(part.features.dtype).eps * largest_of(part.scores)
+    if not change or not off > _TOLERATED * change + rounding:  # nor where one is NaN
+        return []
+    share, fix = f"{100 * off / change:.0f} %", f"component_classes(..., steps={4 * steps})"
+    return [
+        f"The integral is off by up to {share} of the largest change of a score: {fix} is nearer."
+    ]
