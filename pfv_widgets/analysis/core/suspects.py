@@ -140,8 +140,8 @@ class Evidence:
         if not self.flips.count:
             return ["The network takes the photos of other classes for this one without it.", moved]
         return [
-            f"Put on photos of other classes, it takes over {self.flips}.",
-            f"{_CONTROLS.get(self.place, 'As they are')}, {self.control.value:.2f} are taken over.",
+            f"Put on photos of other classes, it draws a share of {self.flips} to this one.",
+            f"{_CONTROLS.get(self.place, 'As they are')}, {self.control.value:.2f} go to it.",
             moved,
             f"Cutting the component brings back {self.restored} of these.",
         ]

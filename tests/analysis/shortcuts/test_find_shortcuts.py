@@ -171,7 +171,7 @@ def test_a_report_draws_and_saves_its_evidence(tmp_path) -> None:
     arrays = np.load(tmp_path / "report.npz")
     assert arrays["suspects"][0] == report.suspects[0].component
     assert (tmp_path / "report.png").stat().st_size > 10_000
-    assert "takes over" in str(report)
+    assert "it draws a share of" in str(report)
     assert_words_have_room(report.figure())
 
 
