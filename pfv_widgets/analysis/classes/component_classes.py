@@ -33,6 +33,7 @@ from pfv_widgets.engine.pipeline.pfv import PFV
 from pfv_widgets.engine.pipeline.settings import Settings
 from pfv_widgets.engine.progress import OnProgress, Progress, silent
 from pfv_widgets.errors import PFVTypeError, PFVValueError
+from pfv_widgets.methods.core.class_names import names_of
 from pfv_widgets.methods.core.read_out import Output
 from pfv_widgets.validation import function_or_none, text_or_none, whole_number
 
@@ -319,7 +320,8 @@ def component_classes(
     pfv_or_frame
         A frame, whose layer, basis and images are used, or a PFV.
     classes
-        Names of the output's units: a list, a mapping, ``"imagenet"``, or None.
+        Names of the output's units: a list, a mapping, or ``"imagenet"``; None: those that the
+        network has as its ``classes``, if any.
     labels
         The class of each photo, by name or by unit; None: those of the images, where they have
         some and they are the network's classes.
@@ -362,7 +364,9 @@ def component_classes(
         frame, forward = _frame_of(pfv_or_frame, layer, components)
         listed = forward.list_layers()[frame.layer]
         part = scores_from_layer(forward, listed, output, check=progress)
-    labelled = _labelled(frame, classes, labels, part.scores.shape[1])
+    assert frame.forward is not None  # a PFV rendered it
+    names = names_of(frame.forward.original or frame.forward.model, classes)
+    labelled = _labelled(frame, names, labels, part.scores.shape[1])
     split = split_scores(part, frame.basis, steps, count)
     return _result(frame, part, labelled, split, steps)
 

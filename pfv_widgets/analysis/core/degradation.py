@@ -1,7 +1,7 @@
-"""What lowers the quality of a whole photo: blur, noise, compression, fewer levels or pixels.
+"""What is done to a whole photo: blur, noise, compression, fewer levels or pixels, sharpening.
 
-The kinds are those of ImageNet-C (Hendrycks and Dietterich, ICLR 2019) that add no object and no
-colour of their own.
+All but the last are the kinds of ImageNet-C (Hendrycks and Dietterich, ICLR 2019) that add no
+object and no colour of their own.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ def _blurred(photos: Tensor, sigma: float) -> Tensor:
     return blurred
 
 
+def _sharpened(photos: Tensor, amount: float) -> Tensor:
+    return (photos + amount * (photos - _blurred(photos, 1.5))).clamp(0, 1)
+
+
 def _noisy(photos: Tensor, deviation: float) -> Tensor:
     noise = torch.randn(photos.shape, generator=torch.Generator().manual_seed(0))
     return (photos + deviation * noise).clamp(0, 1)
@@ -77,6 +81,7 @@ def _with_pixels(photos: Tensor, side: float) -> Tensor:
 
 DEGRADATIONS = {
     "blur": Kind(_blurred, (1.0, 1.5, 2.2, 3.2, 4.8), "blurred (Gaussian, σ {:.1f} pixels)"),
+    "sharpness": Kind(_sharpened, (0.5, 1.0, 1.7, 3.0, 5.0), "sharpened (unsharp mask, {:.1f})"),
     "noise": Kind(_noisy, (0.04, 0.07, 0.11, 0.17, 0.26), "noisy (Gaussian, σ {:.2f} of white)"),
     "compression": Kind(_compressed, (40, 24, 14, 8, 5, 3), "compressed (JPEG, quality {:.0f})"),
     "levels": Kind(_with_levels, (12, 8, 6, 5, 4, 3), "posterised ({:.0f} levels)"),

@@ -186,14 +186,14 @@ def find_shortcuts(  # noqa: PLR0917 - the order of the public surface
     the photo, is estimated and put on photos of the other classes. It is a suspect only if that
     moves them at least a twentieth of the way to the class, further than a control does; ``flips``
     says how many are then taken for it. A network may be moved a little by a mark that it was not
-    trained with: such a suspect has a low score. What lowers the quality of the class's photos as a
-    whole (blur, noise, compression, few levels, large pixels) is tested in the same way, where one
-    of these explains half of how contrasts differ from class to class; which of two classes was
-    changed cannot be told for sure, and sharpening is not looked for. With ``masks`` backgrounds
-    are tested as well. The component is the direction in which the mark moves the layer's
-    features. Marks that lie anywhere may differ in colour or size from the estimated one: where the
-    photos of the class have other features at the mark, and the layer's map is fine enough to tell
-    (64 positions), these are half of the direction; not of a bar across the photo, which is whole.
+    trained with: such a suspect has a low score. What was done to the class's photos as a whole
+    (blur, sharpening, noise, compression, few levels, large pixels) is tested in the same way,
+    where one of these explains half of how contrasts differ from class to class; which of two
+    classes was changed cannot be told for sure. With ``masks`` backgrounds are tested as well. The
+    component is the direction in which the mark moves the layer's features. Marks that lie anywhere
+    may differ in colour or size from the estimated one: where the photos of the class have other
+    features at the mark, and the layer's map is fine enough to tell (64 positions), these are half
+    of the direction; not of a bar across the photo, which is whole.
 
     A faint mark of one colour at the same place of each photo, such as a watermark or stripes all
     over it, is seen in the mean of the photos' fine parts. Where a class has no other mark, one of

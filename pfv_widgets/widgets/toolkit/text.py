@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Sequence
 
+_LAST_WORD = re.compile(r"[\W_][^\W_]{1,8}$")  # with what parts it from the one before
 _WHOLE, _END = 8, 5  # letters of a name in one part, and of the end of a longer one
 MUTED = "opacity:.72"
 _CUT = (  # to whole lines, where there is no room for all
@@ -108,7 +110,8 @@ def parted(text: str) -> str:
     '<span class="pfv-begin">cat</span>'
     """
     line = plain(text, len(text))
-    end = _END if len(line) > _WHOLE else 0
+    last = _LAST_WORD.search(line)
+    end = 0 if len(line) <= _WHOLE else len(last[0]) if last else _END
     begin, rest = line[: len(line) - end], line[len(line) - end :]
     parts = {"pfv-begin": begin, "pfv-end": rest}
     spans = [

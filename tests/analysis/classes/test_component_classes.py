@@ -175,6 +175,13 @@ def test_labels_of_folders_that_are_no_classes_are_explained(
     assert re.search(words, result.warnings[0])
 
 
+def test_names_are_those_that_the_network_has_itself() -> None:
+    model = pw.demo_model()
+    result = pw.component_classes(pw.PFV(model, pw.demo_images(6), device="cpu"), components=1)
+    assert tuple(result.classes) == tuple(model.classes)
+    assert result.warnings == ()
+
+
 def test_evidence_is_where_a_component_is_strongest() -> None:
     frame = pw.PFV(tiny(), blobs(6)).render(layer=LAYER, components=2)
     result = pw.component_classes(frame)

@@ -66,6 +66,22 @@ def test_long_names_give_way_to_labels_and_numbers_below_narrow_tiles(fake_page:
     assert "data-number" not in below.html.value
 
 
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("cat, detail, mirrored", " mirrored"),
+        ("Bengal_104.jpg", "_104"),
+        ("balloon 1", " 1"),
+        ("n01440764_ILSVRC2012", "C2012"),
+        ("IMG1234567890", "67890"),
+    ],
+)
+def test_end_of_a_long_name_is_its_last_word(fake_page: FakePage, name: str, end: str) -> None:
+    below = Captions(replace(blobs(1), names=(name,), labels=None))
+    below.show(range(1), Grid.of(1, (100, 100), 2, named=True), "632px")
+    assert re.findall('class="pfv-end">([^<]*)<', below.html.value) == [end]
+
+
 def test_long_names_lose_their_middle(fake_page: FakePage) -> None:
     names = ("2024-11-03 <b>garden</b> 0001.jpg", "2024-11-03 <b>garden</b> 0002.jpg", "cat")
     below = Captions(replace(blobs(3), names=names, labels=None))
