@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from pfv_widgets.engine.device_transfer import send
+from pfv_widgets.engine.device_transfer import read, send
 from pfv_widgets.engine.pca.basis import PrincipalBasis
 from pfv_widgets.engine.pca.batch_basis import Weights, fit_batch_basis
 from pfv_widgets.engine.pca.features import Features
@@ -127,7 +127,8 @@ def source_of(basis: object) -> BasisSource:
     if basis is None:
         return FittedBasis()
     if isinstance(basis, PrincipalBasis):
-        if not all(bool(one.isfinite().all()) for one in (basis.mean, basis.components)):
+        arrays = basis.mean, basis.components
+        if not all(read(*(one.isfinite().all() for one in arrays))):
             raise PFVValueError("basis: it holds NaN or infinite values. Fit it anew.")
         return FixedBasis(basis)
     if all(hasattr(basis, name) for name in ("description", "layer", "basis")):

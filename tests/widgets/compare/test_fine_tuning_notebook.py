@@ -51,7 +51,7 @@ def test_fine_tuning_is_found_where_it_began(capsys: pytest.CaptureFixture[str])
     scope: dict[str, Any] = {}
     outputs = run_notebook("fine_tuning.ipynb", scope)
     printed = capsys.readouterr().out
-    assert "head trained: they part at None" in printed
+    assert "head trained: they part at no layer" in printed
     assert "fine-tuned: they part at stage4.1" in printed
     training, comparison = outputs[1], scope["explorer"]
     assert training.wait(60)
