@@ -35,6 +35,8 @@ def test_brush_in_the_cloud_fades_the_gallery_and_the_other_way(demo: ExplorerPa
     count = int(demo.run("print(int(explorer.gallery.view_state.selection.mask.sum()))"))
     expect(words).to_contain_text(f"{count} of 4096")
     assert 0 < count < 4096
+    chip = demo.box.locator("button", has_text=re.compile("positions selected$"))
+    expect(chip).to_have_text(f"× {count} positions selected")
     assert differing(before, demo.settled()) > 0.2
 
     demo.gallery.press("Escape")
@@ -43,6 +45,10 @@ def test_brush_in_the_cloud_fades_the_gallery_and_the_other_way(demo: ExplorerPa
     demo.wait_until("explorer.gallery.view_state.selection is not None", "True")
     count = int(demo.run("print(int(explorer.gallery.view_state.selection.mask.sum()))"))
     expect(words).to_contain_text(f"{count} of 4096 positions selected, in 1 of 16 images.")
+    expect(chip).to_have_text(f"× {count} positions selected")
+    chip.click()
+    demo.wait_until("explorer.gallery.view_state.selection", "None")
+    expect(chip).to_be_hidden()
 
 
 def test_pictures_of_the_components_follow_the_pointer_and_toggle(demo: ExplorerPage) -> None:
