@@ -394,22 +394,20 @@ class CompareExplorer(Shell[CompareSettings]):
 
     def _show_third(self, settings: CompareSettings) -> None:
         """Show the difference where it is asked for; hidden, it costs nothing."""
+        if settings.difference:
+            first, second = self.links.sides(settings)
+            each = replace(second, reference=first.layer)
+            if self.third is None:
+                renderer = self.source.difference()
+                self.third = DifferencePane(renderer, self, each, self.knobs.by_name)
+                self._closing.append(self.third.gallery.close)
+                self._link_galleries()
+                self.third.gallery.viewport.follow(self.galleries[0].viewport)
+                self.third.gallery.start()
+            else:
+                self.third.show_settings(each)
         if self.third is not None:
             self.third.show(settings.difference, noted=any(self.networks.notes.values()))
-        if not settings.difference:
-            return
-        first, second = self.links.sides(settings)
-        each = replace(second, reference=first.layer)
-        if self.third is None:
-            renderer = self.source.difference()
-            self.third = DifferencePane(renderer, self, each, self.knobs.by_name)
-            self.third.show(True, noted=any(self.networks.notes.values()))
-            self._closing.append(self.third.gallery.close)
-            self._link_galleries()
-            self.third.gallery.viewport.follow(self.galleries[0].viewport)
-            self.third.gallery.start()
-        else:
-            self.third.show_settings(each)
 
     def _link_galleries(self) -> None:
         viewports = [gallery.viewport for gallery in self.galleries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from dataclasses import replace
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from IPython.core.formatters import PNGFormatter
 from matplotlib.figure import Figure
+from PIL import Image
 
 from pfv_widgets.engine.colouring.compositing import VIEWS, Layer, View
 from pfv_widgets.engine.export.formats import FORMATS, Format
@@ -34,6 +37,7 @@ def test_every_format_writes_a_file(frame: Frame, tmp_path: Path, suffix: str) -
     assert [one.name for one in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes in folders")
 def test_what_is_no_ordinary_file_is_left_alone(frame: Frame, tmp_path: Path) -> None:
     for suffix in (".png", ".npz"):
         pipe = tmp_path / f"a{suffix}"
@@ -48,11 +52,21 @@ def test_what_is_no_ordinary_file_is_left_alone(frame: Frame, tmp_path: Path) ->
 def test_home_of_the_user_is_a_folder_to_write_to(
     frame: Frame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
     frame.save("~/a.png")
     frame.basis.save("~/b.npz")
     assert PrincipalBasis.load("~/b.npz").layer == frame.layer
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.npz"]
+
+
+def test_notebook_shows_a_figure_as_a_sharp_picture_without_any_set_up(frame: Frame) -> None:
+    figure = frame.figure()
+    picture, page = PNGFormatter()(figure)
+    with Image.open(io.BytesIO(picture)) as image:
+        width, height = image.size
+    assert (width, height) == pytest.approx((2 * page["width"], 2 * page["height"]), abs=2)
+    assert page["width"] == pytest.approx(figure.get_size_inches()[0] * figure.dpi, abs=1)
 
 
 def test_new_format_is_one_entry(
